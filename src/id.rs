@@ -125,7 +125,7 @@ impl fmt::Display for DeliveryId {
 
 /// A number that rises each time a delivery or task is claimed. Whoever writes back with an older one has
 /// lost the lease, and is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fence(pub i64);
 

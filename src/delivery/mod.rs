@@ -1,1 +1,21 @@
-//! (placeholder)
+//! One event on its way to one webhook: the words, the states and the rules, without any machinery.
+//!
+//! An [`Event`] happens in a [`Scope`](crate::id::Scope). Every [`Webhook`] of that scope whose
+//! [`EventPattern`]s match gets a *delivery* of it; so does a URL that was given with a call ([`Call`]). A
+//! delivery makes *attempts*, one HTTP exchange each, until one is accepted or its schedule ends. What may
+//! follow what is the [`TRANSITIONS`] table; which delivery goes next is decided lane by lane ([`Lane`]); and how
+//! a provider sends is its [`Profile`].
+
+mod attempt;
+mod event;
+mod lane;
+mod profile;
+mod state;
+mod webhook;
+
+pub use attempt::{Attempt, AttemptReport, Outcome, SendFailure};
+pub use event::{Event, EventBuilder, EventError, Fingerprint};
+pub use lane::{Lane, LaneKey, Limits, Order, Rate};
+pub use profile::{Ids, Profile, Profiles, RenderError};
+pub use state::{DeadReason, IllegalTransition, State, TRANSITIONS, Transition};
+pub use webhook::{Call, EventPattern, PatternError, Target, Webhook};

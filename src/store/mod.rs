@@ -1,1 +1,37 @@
-//! (placeholder)
+//! What must survive.
+//!
+//! A store keeps deliveries, registrations, tasks and the keys of what was received. Each of these is a trait of
+//! its own with a written contract; the engine asks for what it uses. Three things hold for all of them:
+//!
+//! - **No store reads a clock.** `now` is the caller's, in every call.
+//! - **A call is one commit.** When it returns `Ok`, what it did is as durable as the store can make it; when
+//!   it returns an error, nothing of it was done (save for [`StoreErrorKind::Unknown`]).
+//! - **Dropping the future of a call** gives up the answer, not the call: it may or may not be carried out.
+//!
+//! Instants are kept to the microsecond. Implementations are tested with the conformance suites that the
+//! `testing` feature brings.
+
+mod deliveries;
+mod error;
+mod inspect;
+pub mod memory;
+mod seen;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+mod tasks;
+mod wake;
+mod webhooks;
+
+pub use deliveries::{
+    ClaimRequest, Claimed, ClaimedTarget, DeliveryStore, Enqueued, NewDelivery, NewEvent, Next, Settled,
+    Settlement,
+};
+pub use error::{StoreError, StoreErrorKind};
+pub use inspect::{DeliveryRecord, Inspect, Replayed};
+pub use memory::MemoryStore;
+pub use seen::{Seen, SeenKey, SeenStore};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
+pub use tasks::{ClaimedTask, NewTask, TaskEnd, TaskRecord, TaskSettlement, TaskStore};
+pub use wake::{Listen, Wake};
+pub use webhooks::{AuthRecord, WebhookStore};

@@ -1,0 +1,182 @@
+//! One HTTP exchange, and what came of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::id::DeliveryId;
+
+/// What came of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The receiver answered with this status. Whether that is a success is the profile's to say.
+    Answered(StatusCode),
+    /// No answer within the deadline.
+    TimedOut,
+    /// The request could not be sent, or its answer not be read.
+    Failed(SendFailure),
+    /// The sender or the authentication panicked. The panic was contained.
+    Panicked,
+    /// The worker never reported back, and its lease ran out. Whether the receiver saw anything is not known.
+    Interrupted,
+}
+
+/// Why a request got no answer that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SendFailure {
+    /// The host's name could not be resolved.
+    Resolve,
+    /// No connection.
+    Connect,
+    /// No secure connection.
+    Tls,
+    /// The destination is not one that may be called.
+    NotAllowed,
+    /// The sender would have sent something other than what was signed.
+    UrlChanged,
+    /// The answer is larger than is read.
+    ResponseTooLarge,
+    /// The connection broke before the answer was whole.
+    Disconnected,
+    /// What came back is not HTTP.
+    Protocol,
+    /// Anything else.
+    Other,
+}
+
+impl SendFailure {
+    /// Every kind there is.
+    pub const ALL: [Self; 9] = [
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::NotAllowed,
+        Self::UrlChanged,
+        Self::ResponseTooLarge,
+        Self::Disconnected,
+        Self::Protocol,
+        Self::Other,
+    ];
+
+    /// The words for it, as stores and histories show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "name not resolved",
+            Self::Connect => "no connection",
+            Self::Tls => "no secure connection",
+            Self::NotAllowed => "destination not allowed",
+            Self::UrlChanged => "URL read differently",
+            Self::ResponseTooLarge => "response too large",
+            Self::Disconnected => "disconnected",
+            Self::Protocol => "not HTTP",
+            Self::Other => "not sent",
+        }
+    }
+}
+
+impl fmt::Display for SendFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Outcome {
+    /// The status of the answer, where there was one.
+    pub fn status(self) -> Option<StatusCode> {
+        match self {
+            Outcome::Answered(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Two words or so, as stores keep it beside the status: `answered`, `timed out`, `no connection`, ….
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Answered(_) => "answered",
+            Outcome::TimedOut => "timed out",
+            Outcome::Failed(failure) => failure.as_str(),
+            Outcome::Panicked => "panicked",
+            Outcome::Interrupted => "interrupted",
+        }
+    }
+
+    /// Reads back what [`as_str`](Self::as_str) and [`status`](Self::status) gave.
+    pub fn from_parts(word: &str, status: Option<u16>) -> Option<Self> {
+        match word {
+            "answered" => StatusCode::from_u16(status?).ok().map(Outcome::Answered),
+            "timed out" => Some(Outcome::TimedOut),
+            "panicked" => Some(Outcome::Panicked),
+            "interrupted" => Some(Outcome::Interrupted),
+            word => SendFailure::ALL.into_iter().find(|f| f.as_str() == word).map(Outcome::Failed),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Answered(status) => write!(f, "{}", status.as_u16()),
+            other => f.write_str(other.as_str()),
+        }
+    }
+}
+
+/// What a worker says of an attempt when it settles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptReport {
+    /// When the request was handed to the sender.
+    pub started_at: DateTime<Utc>,
+    /// From then until the outcome was known.
+    pub duration: Duration,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The beginning of the answer's body, for people who look for the reason.
+    pub excerpt: bytes::Bytes,
+}
+
+impl AttemptReport {
+    /// When the outcome was known: for a failure, the instant that schedules count from.
+    pub fn finished_at(&self) -> DateTime<Utc> {
+        crate::time::after(self.started_at, self.duration)
+    }
+}
+
+/// An attempt as history keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The delivery it belongs to.
+    pub delivery: DeliveryId,
+    /// 1 for the first; counts on through a replay.
+    pub number: u32,
+    /// What was reported of it.
+    pub report: AttemptReport,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_read_back() {
+        let mut outcomes = vec![
+            Outcome::Answered(StatusCode::OK),
+            Outcome::Answered(StatusCode::SERVICE_UNAVAILABLE),
+            Outcome::TimedOut,
+            Outcome::Panicked,
+            Outcome::Interrupted,
+        ];
+        outcomes.extend(SendFailure::ALL.map(Outcome::Failed));
+        for outcome in outcomes {
+            let status = outcome.status().map(|s| s.as_u16());
+            assert_eq!(Outcome::from_parts(outcome.as_str(), status), Some(outcome));
+        }
+        assert_eq!(Outcome::from_parts("answered", None), None);
+        assert_eq!(Outcome::from_parts("sung", None), None);
+    }
+}

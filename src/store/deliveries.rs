@@ -1,0 +1,253 @@
+//! Deliveries: taken in, claimed, settled.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::{AuthRecord, StoreError, Wake};
+use crate::delivery::{AttemptReport, Call, DeadReason, Event, State, Target, Webhook};
+use crate::id::{AuthId, DeliveryId, Fence, HolderName, ProfileName};
+use crate::url::WebhookUrl;
+
+/// Keeps deliveries from the moment they are enqueued until they are accepted or dead.
+///
+/// # Contract
+///
+/// **Lanes.** A delivery waits in the lane of its [`Target`]. A lane's limits, order and switch are those of
+/// its webhook as last saved, or of the [`Call`] last enqueued in it. Among lanes with work due, `claim` serves
+/// first the one that has waited longest since its work became due or since it was last served, so lanes take
+/// turns; it shares the places it was given among them. From a lane it takes what is due, oldest due first
+/// (in an [`Order::Strict`](crate::delivery::Order::Strict) lane: only the oldest of all, and only when none
+/// of it is in flight), and never more than [`Lane::allowance`](crate::delivery::Lane::allowance). Since this
+/// is decided inside the claim, it holds across processes.
+///
+/// **Leases.** A claimed delivery is `sending` under a fence one higher than ever before for it. Until its
+/// lease ends no other claim returns it. A claim that finds a lease that has ended first records the attempt as
+/// [`Outcome::Interrupted`](crate::delivery::Outcome::Interrupted), which counts, and makes the delivery
+/// pending and due at once; then it may be claimed like any other, marked [`Claimed::interrupted`].
+///
+/// **Fences.** `settle` and `release` with a fence that is not the delivery's present one, or for a delivery
+/// that is not `sending`, change nothing and answer [`Settled::LeaseLost`]. A lease that has ended but that
+/// nobody took over still holds.
+///
+/// **One commit.** An attempt and its outcome are recorded together or not at all.
+///
+/// **States** change only along [`TRANSITIONS`](crate::delivery::TRANSITIONS).
+///
+/// **Deleted webhooks.** What waits for a deleted webhook becomes dead
+/// ([`DeadReason::WebhookDeleted`]), at the latest when claims have passed its lane often enough; none of it is
+/// ever claimed. What is enqueued for a webhook that the store does not know is recorded as dead the same way.
+///
+/// # Errors
+///
+/// As the [module](super) says. A batch is carried out whole or not at all.
+///
+/// # Cancellation
+///
+/// Dropping a future gives up the answer, not the call. A `claim` whose answer is lost leaves deliveries
+/// `sending` until their leases end.
+///
+/// # Example
+///
+/// A store that forwards to another is the common case of one's own; implement every method, since none has a
+/// default that a wrapper could forget.
+#[async_trait]
+pub trait DeliveryStore: Debug + Send + Sync + 'static {
+    /// Takes in events with their deliveries, due at once, in one commit.
+    ///
+    /// Idempotent on (scope, event id): an event that is there already with the same
+    /// [`fingerprint`](Event::fingerprint) is a [`Enqueued::Duplicate`] and adds nothing; with another
+    /// fingerprint it is a [`Enqueued::Conflict`] and changes nothing. The answers are in the order of the
+    /// events. Delivery ids rise in the order of the batch, and from one call to the next.
+    async fn enqueue(&self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Result<Vec<Enqueued>, StoreError>;
+
+    /// Claims up to `request.max` deliveries that are due.
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Records what came of claimed deliveries, in one commit. The answers are in the order of the settlements.
+    async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError>;
+
+    /// Gives claimed deliveries back that were not attempted: pending, due as before, nothing counted.
+    async fn release(
+        &self,
+        claims: Vec<(DeliveryId, Fence)>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError>;
+
+    /// The earliest instant at which a claim could return something that it cannot return now, leases that
+    /// will end included: `now` or earlier if there is work already, `None` if there is nothing to wait for.
+    /// It may be too early, never too late.
+    async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError>;
+
+    /// Sets aside `count` numbers that no other call will get, and returns the first. They may have gaps.
+    async fn reserve_numbers(&self, count: u32) -> Result<i64, StoreError>;
+
+    /// Rings when something may have become due sooner than [`next_due`](Self::next_due) last said.
+    fn wake(&self) -> &Wake;
+}
+
+/// An event with its deliveries.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// What happened.
+    pub event: Arc<Event>,
+    /// Where it goes. An event without any is recorded all the same, so that its id is taken.
+    pub deliveries: Vec<NewDelivery>,
+}
+
+/// A delivery to take in.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    /// Where it goes.
+    pub target: Target,
+    /// The bytes to send, where they are not the event's own.
+    pub body: Option<Bytes>,
+}
+
+/// What became of an event that was to be enqueued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is new. Its deliveries, in the order given.
+    Fresh(Vec<DeliveryId>),
+    /// It was there already. The deliveries it had then.
+    Duplicate(Vec<DeliveryId>),
+    /// Its id belongs to an event that differs.
+    Conflict,
+}
+
+/// Who claims, how much, for how long.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// Who claims; for people who read the tables.
+    pub holder: HolderName,
+    /// The present.
+    pub now: DateTime<Utc>,
+    /// How long the claims hold. Longer than everything that is done under them.
+    pub lease: Duration,
+    /// How many at the most.
+    pub max: usize,
+}
+
+/// A delivery in the hands of whoever claimed it.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// Which one.
+    pub id: DeliveryId,
+    /// What to settle or release it with.
+    pub fence: Fence,
+    /// Attempts counted since it was enqueued or last replayed.
+    pub attempts: u32,
+    /// When the first of them was known to have failed.
+    pub first_failure: Option<DateTime<Utc>>,
+    /// Whether the last attempt was interrupted, so that nobody yet asked its schedule what follows.
+    pub interrupted: bool,
+    /// When it was due.
+    pub due: DateTime<Utc>,
+    /// What happened.
+    pub event: Arc<Event>,
+    /// The bytes to send.
+    pub body: Bytes,
+    /// Where it goes.
+    pub target: ClaimedTarget,
+    /// The record that the target's `auth` names, as it is now; `None` if it names none, or none that the store
+    /// knows.
+    pub auth: Option<Arc<AuthRecord>>,
+}
+
+/// Where a claimed delivery goes, as things stand.
+#[derive(Debug, Clone)]
+pub enum ClaimedTarget {
+    /// A registered webhook.
+    Webhook(Arc<Webhook>),
+    /// A URL given with a call.
+    Call(Arc<Call>),
+}
+
+impl ClaimedTarget {
+    /// Where to send.
+    pub fn url(&self) -> &WebhookUrl {
+        match self {
+            Self::Webhook(webhook) => &webhook.url,
+            Self::Call(call) => &call.url,
+        }
+    }
+
+    /// How to send.
+    pub fn profile(&self) -> &ProfileName {
+        match self {
+            Self::Webhook(webhook) => &webhook.profile,
+            Self::Call(call) => &call.profile,
+        }
+    }
+
+    /// How to prove who sends.
+    pub fn auth(&self) -> Option<&AuthId> {
+        match self {
+            Self::Webhook(webhook) => webhook.auth.as_ref(),
+            Self::Call(call) => call.auth.as_ref(),
+        }
+    }
+
+    /// The deadline of an attempt, where the registration sets one.
+    pub fn deadline(&self) -> Option<Duration> {
+        match self {
+            Self::Webhook(webhook) => webhook.deadline,
+            Self::Call(_) => None,
+        }
+    }
+}
+
+/// What came of a claimed delivery.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// Which one.
+    pub id: DeliveryId,
+    /// The fence it was claimed with.
+    pub fence: Fence,
+    /// The attempt that was made; `None` if none was, and then none is counted.
+    pub attempt: Option<AttemptReport>,
+    /// What follows.
+    pub next: Next,
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It was accepted.
+    Delivered,
+    /// Another attempt, not before this instant.
+    Retry(DateTime<Utc>),
+    /// It ends here: its schedule has no further attempt.
+    Exhausted,
+    /// It ends here: the receiver is gone for good.
+    Gone,
+}
+
+impl Next {
+    /// The state that the delivery goes to.
+    pub fn state(self) -> State {
+        match self {
+            Next::Delivered => State::Delivered,
+            Next::Retry(_) => State::Pending,
+            Next::Exhausted => State::Dead(DeadReason::Exhausted),
+            Next::Gone => State::Dead(DeadReason::Gone),
+        }
+    }
+}
+
+/// Whether a settlement or release took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It did.
+    Done,
+    /// The delivery is no longer held under that fence. Nothing was changed.
+    LeaseLost,
+}

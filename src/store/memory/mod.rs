@@ -1,0 +1,285 @@
+//! A store in memory.
+
+mod book;
+mod lanes;
+mod seen;
+mod tasks;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use self::book::Book;
+use self::seen::SeenKeys;
+use self::tasks::Tasks;
+use super::{
+    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect, NewEvent,
+    NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskRecord, TaskSettlement,
+    TaskStore, Wake, WebhookStore,
+};
+use crate::delivery::{Attempt, Webhook};
+use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+
+/// Keeps everything in memory: for tests, and for what may be lost with the process.
+///
+/// It keeps every promise of the store traits but one: nothing survives the process. It is deterministic:
+/// the same calls give the same answers in the same order.
+///
+/// Of deliveries that are final it keeps the latest 10,000 ([`keeping`](Self::keeping)); of older ones, history
+/// and event id are forgotten, so that memory does not grow with all that was ever sent.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chrono::DateTime;
+/// use ringback::delivery::Event;
+/// use ringback::store::{DeliveryStore, Enqueued, MemoryStore, NewEvent};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let store = MemoryStore::new();
+/// let event = Arc::new(Event::builder("s", "1", "ping").build()?);
+/// let new = NewEvent { event, deliveries: vec![] };
+/// let now = DateTime::UNIX_EPOCH;
+/// assert_eq!(store.enqueue(vec![new.clone()], now).await?, [Enqueued::Fresh(vec![])]);
+/// assert_eq!(store.enqueue(vec![new], now).await?, [Enqueued::Duplicate(vec![])]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+    wake: Wake,
+    task_wake: Wake,
+}
+
+#[derive(Default)]
+struct State {
+    book: Book,
+    auths: BTreeMap<AuthId, Arc<AuthRecord>>,
+    tasks: Tasks,
+    seen: SeenKeys,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::keeping(10_000)
+    }
+
+    /// An empty store that keeps so many final deliveries.
+    pub fn keeping(finals: usize) -> Self {
+        let state = State { book: Book::keeping(finals), ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)), wake: Wake::default(), task_wake: Wake::default() }
+    }
+
+    /// A panic inside a call cannot leave the state half changed in a way that later calls would not notice, so
+    /// a poisoned lock is taken all the same.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl DeliveryStore for MemoryStore {
+    async fn enqueue(&self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Result<Vec<Enqueued>, StoreError> {
+        let answers = {
+            let mut state = self.state();
+            events.into_iter().map(|event| state.book.enqueue(event, now)).collect()
+        };
+        self.wake.ring();
+        Ok(answers)
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
+        let mut state = self.state();
+        let State { book, auths, .. } = &mut *state;
+        Ok(book.claim(&request, auths))
+    }
+
+    async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        let (answers, rings) = {
+            let mut state = self.state();
+            let answers = settlements.into_iter().map(|settlement| state.book.settle(settlement, now)).collect();
+            (answers, state.book.take_rings())
+        };
+        if rings {
+            self.wake.ring();
+        }
+        Ok(answers)
+    }
+
+    async fn release(
+        &self,
+        claims: Vec<(DeliveryId, Fence)>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        let answers = {
+            let mut state = self.state();
+            claims.into_iter().map(|(id, fence)| state.book.release(id, fence, now)).collect()
+        };
+        self.wake.ring();
+        Ok(answers)
+    }
+
+    async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(self.state().book.next_due(now))
+    }
+
+    async fn reserve_numbers(&self, count: u32) -> Result<i64, StoreError> {
+        Ok(self.state().book.reserve_numbers(count))
+    }
+
+    fn wake(&self) -> &Wake {
+        &self.wake
+    }
+}
+
+#[async_trait]
+impl WebhookStore for MemoryStore {
+    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.state().book.save_webhook(webhook, now);
+        self.wake.ring();
+        Ok(())
+    }
+
+    async fn remove_webhook(&self, id: &WebhookId, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let removed = self.state().book.remove_webhook(id, now);
+        self.wake.ring();
+        Ok(removed)
+    }
+
+    async fn webhook(&self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, StoreError> {
+        Ok(self.state().book.webhook(id))
+    }
+
+    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        Ok(self.state().book.webhooks(scope))
+    }
+
+    async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {
+        self.state().auths.insert(record.id.clone(), Arc::new(record));
+        Ok(())
+    }
+
+    async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
+        Ok(self.state().auths.remove(id).is_some())
+    }
+
+    async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
+        Ok(self.state().auths.get(id).cloned())
+    }
+}
+
+#[async_trait]
+impl Inspect for MemoryStore {
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, StoreError> {
+        Ok(self.state().book.delivery(id))
+    }
+
+    async fn deliveries_of(&self, scope: &Scope, event: &EventId) -> Result<Vec<DeliveryRecord>, StoreError> {
+        Ok(self.state().book.deliveries_of(scope, event))
+    }
+
+    async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        Ok(self.state().book.attempts(id))
+    }
+
+    async fn replay(&self, id: DeliveryId, now: DateTime<Utc>) -> Result<Replayed, StoreError> {
+        let replayed = self.state().book.replay(id, now);
+        self.wake.ring();
+        Ok(replayed)
+    }
+}
+
+#[async_trait]
+impl TaskStore for MemoryStore {
+    async fn create_task(&self, task: NewTask, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let created = self.state().tasks.create(task, now);
+        self.task_wake.ring();
+        Ok(created)
+    }
+
+    async fn task(&self, id: &TaskId) -> Result<Option<TaskRecord>, StoreError> {
+        Ok(self.state().tasks.get(id))
+    }
+
+    async fn claim_tasks(&self, request: ClaimRequest) -> Result<Vec<ClaimedTask>, StoreError> {
+        Ok(self.state().tasks.claim(&request))
+    }
+
+    async fn renew_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        Ok(self.state().tasks.renew(id, fence, lease, now))
+    }
+
+    async fn finish_task(&self, settlement: TaskSettlement, now: DateTime<Utc>) -> Result<Settled, StoreError> {
+        let settled = {
+            let mut state = self.state();
+            let State { book, tasks, .. } = &mut *state;
+            tasks.finish(&settlement, now).inspect(|_| {
+                if let Some(callback) = settlement.callback {
+                    book.enqueue(callback, now);
+                }
+            })
+        };
+        self.wake.ring();
+        Ok(if settled.is_some() { Settled::Done } else { Settled::LeaseLost })
+    }
+
+    async fn next_task_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(self.state().tasks.next_due(now))
+    }
+
+    fn task_wake(&self) -> &Wake {
+        &self.task_wake
+    }
+}
+
+#[async_trait]
+impl SeenStore for MemoryStore {
+    async fn begin(&self, key: &SeenKey, lease: Duration, now: DateTime<Utc>) -> Result<Seen, StoreError> {
+        Ok(self.state().seen.begin(key, lease, now))
+    }
+
+    async fn finish(
+        &self,
+        key: &SeenKey,
+        fence: Fence,
+        keep: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        Ok(self.state().seen.finish(key, fence, keep, now))
+    }
+
+    async fn abandon(&self, key: &SeenKey, fence: Fence, _now: DateTime<Utc>) -> Result<bool, StoreError> {
+        Ok(self.state().seen.abandon(key, fence))
+    }
+
+    async fn forget_expired(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        Ok(self.state().seen.forget_expired(max, now))
+    }
+}
