@@ -115,7 +115,10 @@ impl AuthError {
 
     /// An error of that kind, with what lies behind it. It must hold no secret.
     pub fn with_source(kind: AuthErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, source: Some(source.into()) }
+        Self {
+            kind,
+            source: Some(source.into()),
+        }
     }
 
     /// Why there is no proof.

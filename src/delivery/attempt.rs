@@ -113,7 +113,10 @@ impl Outcome {
             "timed out" => Some(Outcome::TimedOut),
             "panicked" => Some(Outcome::Panicked),
             "interrupted" => Some(Outcome::Interrupted),
-            word => SendFailure::ALL.into_iter().find(|f| f.as_str() == word).map(Outcome::Failed),
+            word => SendFailure::ALL
+                .into_iter()
+                .find(|f| f.as_str() == word)
+                .map(Outcome::Failed),
         }
     }
 }

@@ -96,11 +96,19 @@ impl Event {
             hash.update(bytes);
         };
         part(self.kind.as_str().as_bytes());
-        part(self.subject.as_ref().map_or(&[], |subject| subject.as_str().as_bytes()));
+        part(
+            self.subject
+                .as_ref()
+                .map_or(&[], |subject| subject.as_str().as_bytes()),
+        );
         part(&[u8::from(self.subject.is_some())]);
         part(self.media_type.as_bytes());
         part(&self.body);
-        let mut headers: Vec<_> = self.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
+        let mut headers: Vec<_> = self
+            .headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_bytes()))
+            .collect();
         headers.sort_by_key(|(name, _)| *name); // a stable sort: values of one name keep their order
         for (name, value) in headers {
             part(name.as_bytes());
@@ -181,8 +189,13 @@ impl EventBuilder {
         if self.kind.as_str().is_empty() {
             return Err(EventError::EmptyType);
         }
-        const RESERVED: [HeaderName; 5] =
-            [HOST, CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, TRANSFER_ENCODING];
+        const RESERVED: [HeaderName; 5] = [
+            HOST,
+            CONTENT_LENGTH,
+            CONTENT_TYPE,
+            CONTENT_ENCODING,
+            TRANSFER_ENCODING,
+        ];
         if let Some(name) = RESERVED.into_iter().find(|name| self.headers.contains_key(name)) {
             return Err(EventError::ReservedHeader(name));
         }
@@ -224,7 +237,10 @@ mod tests {
     #[test]
     fn the_fingerprint_covers_everything_but_the_id() {
         let base = event(b"{}").build().unwrap();
-        let other_id = Event::builder("s", "f", "t").json(b"{}".as_slice()).build().unwrap();
+        let other_id = Event::builder("s", "f", "t")
+            .json(b"{}".as_slice())
+            .build()
+            .unwrap();
         assert_eq!(base.fingerprint(), other_id.fingerprint());
         let others = [
             event(b"{ }"),
@@ -242,7 +258,9 @@ mod tests {
 
     #[test]
     fn headers_that_frame_the_body_are_refused() {
-        let built = event(b"").header(CONTENT_LENGTH, HeaderValue::from_static("7")).build();
+        let built = event(b"")
+            .header(CONTENT_LENGTH, HeaderValue::from_static("7"))
+            .build();
         assert_eq!(built, Err(EventError::ReservedHeader(CONTENT_LENGTH)));
     }
 }

@@ -69,7 +69,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { in_flight: NonZeroU32::MIN.saturating_add(7), rate: None }
+        Self {
+            in_flight: NonZeroU32::MIN.saturating_add(7),
+            rate: None,
+        }
     }
 }
 
@@ -94,7 +97,10 @@ impl Rate {
     /// assert_eq!(rate.interval, Duration::from_millis(20));
     /// ```
     pub fn per_second(requests: NonZeroU32) -> Self {
-        Self { interval: Duration::from_secs(1) / requests.get(), burst: NonZeroU32::MIN }
+        Self {
+            interval: Duration::from_secs(1) / requests.get(),
+            burst: NonZeroU32::MIN,
+        }
     }
 
     /// When the whole burst is available again. A clock that jumped back far leaves the noted instant in the
@@ -112,7 +118,9 @@ impl Rate {
         }
         let owed = elapsed(now, self.whole_at(noted, now));
         let owed = owed.as_nanos().div_ceil(self.interval.as_nanos());
-        self.burst.get().saturating_sub(u32::try_from(owed).unwrap_or(u32::MAX))
+        self.burst
+            .get()
+            .saturating_sub(u32::try_from(owed).unwrap_or(u32::MAX))
     }
 }
 
@@ -176,13 +184,24 @@ mod tests {
     use proptest::prelude::*;
 
     fn lane(in_flight: u32, rate: Option<Rate>) -> Lane {
-        let limits = Limits { in_flight: NonZeroU32::new(in_flight).unwrap(), rate };
-        Lane { limits, order: Order::Any, enabled: true, whole_at: None }
+        let limits = Limits {
+            in_flight: NonZeroU32::new(in_flight).unwrap(),
+            rate,
+        };
+        Lane {
+            limits,
+            order: Order::Any,
+            enabled: true,
+            whole_at: None,
+        }
     }
 
     #[test]
     fn a_disabled_lane_gives_nothing() {
-        let lane = Lane { enabled: false, ..lane(8, None) };
+        let lane = Lane {
+            enabled: false,
+            ..lane(8, None)
+        };
         assert_eq!(lane.allowance(0, DateTime::UNIX_EPOCH), 0);
     }
 
@@ -224,10 +243,16 @@ mod tests {
 
     #[test]
     fn a_clock_that_jumped_back_stops_nothing_for_long() {
-        let rate = Rate { interval: Duration::from_secs(1), burst: NonZeroU32::MIN };
+        let rate = Rate {
+            interval: Duration::from_secs(1),
+            burst: NonZeroU32::MIN,
+        };
         let mut lane = lane(8, Some(rate));
         let late = after(DateTime::UNIX_EPOCH, Duration::from_secs(1_000_000));
         lane.spend(1, late);
-        assert_eq!(lane.open_at(DateTime::UNIX_EPOCH), after(DateTime::UNIX_EPOCH, Duration::from_secs(1)));
+        assert_eq!(
+            lane.open_at(DateTime::UNIX_EPOCH),
+            after(DateTime::UNIX_EPOCH, Duration::from_secs(1))
+        );
     }
 }

@@ -150,7 +150,11 @@ impl Profiles {
 
     /// The longest deadline of any of them.
     pub fn longest_deadline(&self) -> Duration {
-        self.0.values().map(|profile| profile.deadline()).max().unwrap_or_default()
+        self.0
+            .values()
+            .map(|profile| profile.deadline())
+            .max()
+            .unwrap_or_default()
     }
 }
 
@@ -160,7 +164,10 @@ mod tests {
 
     #[test]
     fn ids_are_written_both_ways() {
-        let ids = Ids { number: 7, unique: [0x1f; 16] };
+        let ids = Ids {
+            number: 7,
+            unique: [0x1f; 16],
+        };
         assert_eq!(ids.hex(), "1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f");
         assert_eq!(ids.uuid(), "1f1f1f1f-1f1f-1f1f-1f1f-1f1f1f1f1f1f");
     }

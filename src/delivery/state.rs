@@ -40,7 +40,10 @@ impl State {
     /// assert!(State::Delivered.advance(State::Dead(DeadReason::Expired)).is_err());
     /// ```
     pub fn advance(self, next: State) -> Result<State, IllegalTransition> {
-        if TRANSITIONS.iter().any(|line| line.from.matches(self) && line.to == next) {
+        if TRANSITIONS
+            .iter()
+            .any(|line| line.from.matches(self) && line.to == next)
+        {
             Ok(next)
         } else {
             Err(IllegalTransition { from: self, to: next })
@@ -79,8 +82,13 @@ pub enum DeadReason {
 
 impl DeadReason {
     /// Every reason there is.
-    pub const ALL: [Self; 5] =
-        [Self::Exhausted, Self::Gone, Self::Cancelled, Self::WebhookDeleted, Self::Expired];
+    pub const ALL: [Self; 5] = [
+        Self::Exhausted,
+        Self::Gone,
+        Self::Cancelled,
+        Self::WebhookDeleted,
+        Self::Expired,
+    ];
 
     /// The word for it, as stores keep it.
     pub fn as_str(self) -> &'static str {
@@ -104,7 +112,10 @@ impl FromStr for DeadReason {
     type Err = UnknownReason;
 
     fn from_str(text: &str) -> Result<Self, UnknownReason> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or(UnknownReason)
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+            .ok_or(UnknownReason)
     }
 }
 
@@ -143,7 +154,11 @@ impl From {
 }
 
 const fn line(from: State, to: State) -> Transition {
-    Transition { from: From::State(from), to, replay: false }
+    Transition {
+        from: From::State(from),
+        to,
+        replay: false,
+    }
 }
 
 /// Every transition a delivery can make. Anything else is an error.
@@ -159,8 +174,16 @@ pub const TRANSITIONS: &[Transition] = &[
     line(State::Sending, State::Pending),
     line(State::Sending, State::Dead(DeadReason::Exhausted)),
     line(State::Sending, State::Dead(DeadReason::Gone)),
-    Transition { from: From::AnyDead, to: State::Pending, replay: true },
-    Transition { from: From::State(State::Delivered), to: State::Pending, replay: true },
+    Transition {
+        from: From::AnyDead,
+        to: State::Pending,
+        replay: true,
+    },
+    Transition {
+        from: From::State(State::Delivered),
+        to: State::Pending,
+        replay: true,
+    },
 ];
 
 /// The table has no such line.
@@ -186,7 +209,9 @@ mod tests {
     #[test]
     fn only_a_replay_leaves_a_final_state() {
         for line in TRANSITIONS {
-            let leaves_final = all_states().into_iter().any(|s| s.is_final() && line.from.matches(s));
+            let leaves_final = all_states()
+                .into_iter()
+                .any(|s| s.is_final() && line.from.matches(s));
             assert_eq!(leaves_final, line.replay, "{line:?}");
         }
     }
@@ -195,7 +220,12 @@ mod tests {
     fn whatever_is_not_in_the_table_is_refused() {
         let legal: usize = all_states()
             .iter()
-            .map(|from| all_states().iter().filter(|to| from.advance(**to).is_ok()).count())
+            .map(|from| {
+                all_states()
+                    .iter()
+                    .filter(|to| from.advance(**to).is_ok())
+                    .count()
+            })
             .sum();
         // 11 lines from one state each, one line from each of the 5 ways to be dead, one from delivered.
         assert_eq!(legal, 11 + DeadReason::ALL.len() + 1);

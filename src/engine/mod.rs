@@ -1,1 +1,9 @@
-//! (placeholder)
+//! What runs.
+
+mod timer;
+#[cfg(feature = "tokio")]
+mod tokio;
+
+pub use self::timer::Timer;
+#[cfg(feature = "tokio")]
+pub use self::tokio::TokioTimer;

@@ -34,7 +34,10 @@ impl StoreError {
 
     /// An error of that kind, with what lies behind it.
     pub fn with_source(kind: StoreErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, source: Some(source.into()) }
+        Self {
+            kind,
+            source: Some(source.into()),
+        }
     }
 
     /// Whose fault it is.

@@ -54,7 +54,10 @@ pub struct SeenKey {
 impl SeenKey {
     /// A key of that receiver.
     pub fn new(receiver: impl Into<String>, key: impl Into<String>) -> Self {
-        Self { receiver: receiver.into(), key: key.into() }
+        Self {
+            receiver: receiver.into(),
+            key: key.into(),
+        }
     }
 }
 

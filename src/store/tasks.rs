@@ -46,7 +46,11 @@ pub trait TaskStore: Debug + Send + Sync + 'static {
     ) -> Result<Settled, StoreError>;
 
     /// Records a task's end and enqueues its callback, in one commit.
-    async fn finish_task(&self, settlement: TaskSettlement, now: DateTime<Utc>) -> Result<Settled, StoreError>;
+    async fn finish_task(
+        &self,
+        settlement: TaskSettlement,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError>;
 
     /// The earliest instant at which a claim could return a task that it cannot return now.
     async fn next_task_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError>;

@@ -46,7 +46,11 @@ impl Wake {
     pub fn listen(&self) -> Listen {
         let mut bell = self.bell();
         bell.next_listener = bell.next_listener.wrapping_add(1);
-        Listen { wake: self.clone(), since: bell.rings, listener: bell.next_listener }
+        Listen {
+            wake: self.clone(),
+            since: bell.rings,
+            listener: bell.next_listener,
+        }
     }
 
     fn bell(&self) -> MutexGuard<'_, Bell> {
@@ -77,7 +81,11 @@ impl Future for Listen {
         if bell.rings != self.since {
             return Poll::Ready(());
         }
-        match bell.waiting.iter_mut().find(|(listener, _)| *listener == self.listener) {
+        match bell
+            .waiting
+            .iter_mut()
+            .find(|(listener, _)| *listener == self.listener)
+        {
             Some((_, waker)) => waker.clone_from(cx.waker()),
             None => bell.waiting.push((self.listener, cx.waker().clone())),
         }
@@ -87,7 +95,10 @@ impl Future for Listen {
 
 impl Drop for Listen {
     fn drop(&mut self) {
-        self.wake.bell().waiting.retain(|(listener, _)| *listener != self.listener);
+        self.wake
+            .bell()
+            .waiting
+            .retain(|(listener, _)| *listener != self.listener);
     }
 }
 
@@ -103,7 +114,10 @@ mod tests {
         assert!(Pin::new(&mut heard).poll(&mut cx).is_pending());
         wake.ring();
         assert!(Pin::new(&mut heard).poll(&mut cx).is_ready());
-        assert!(Pin::new(&mut wake.listen()).poll(&mut cx).is_pending(), "an earlier ring is not heard");
+        assert!(
+            Pin::new(&mut wake.listen()).poll(&mut cx).is_pending(),
+            "an earlier ring is not heard"
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 
 use super::lanes::{LaneNo, Lanes};
 use crate::delivery::{
-    Attempt, AttemptReport, Call, DeadReason, Event, Fingerprint, LaneKey, Order, Outcome, State, Target, Webhook,
+    Attempt, AttemptReport, Call, DeadReason, Event, Fingerprint, LaneKey, Order, Outcome, State, Target,
+    Webhook,
 };
 use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, WebhookId};
 use crate::store::{
@@ -63,7 +64,10 @@ enum Route {
 
 impl Book {
     pub(super) fn keeping(finals: usize) -> Self {
-        Self { keep_finals: finals, ..Self::default() }
+        Self {
+            keep_finals: finals,
+            ..Self::default()
+        }
     }
 
     pub(super) fn enqueue(&mut self, new: NewEvent, now: DateTime<Utc>) -> Enqueued {
@@ -77,9 +81,18 @@ impl Book {
             None => {}
         }
         let event = new.event;
-        let ids: Vec<_> =
-            new.deliveries.into_iter().map(|delivery| self.add(Arc::clone(&event), delivery, now)).collect();
-        self.events.insert(key, Recorded { fingerprint, deliveries: ids.clone() });
+        let ids: Vec<_> = new
+            .deliveries
+            .into_iter()
+            .map(|delivery| self.add(Arc::clone(&event), delivery, now))
+            .collect();
+        self.events.insert(
+            key,
+            Recorded {
+                fingerprint,
+                deliveries: ids.clone(),
+            },
+        );
         self.forget_old_finals();
         Enqueued::Fresh(ids)
     }
@@ -145,7 +158,9 @@ impl Book {
     ) {
         let waiting = self.lanes.get(lane);
         if waiting.doomed {
-            let buried: Vec<_> = std::iter::from_fn(|| waiting.pop()).take(BURIED_AT_ONCE).collect();
+            let buried: Vec<_> = std::iter::from_fn(|| waiting.pop())
+                .take(BURIED_AT_ONCE)
+                .collect();
             for id in buried {
                 self.end(id, DeadReason::WebhookDeleted);
             }
@@ -196,10 +211,17 @@ impl Book {
 
     /// Counts attempts whose worker never reported back, and lets their deliveries wait for their turn again.
     fn interrupt_expired(&mut self, max: usize, now: DateTime<Utc>) {
-        let expired: Vec<_> =
-            self.leases.iter().take_while(|(ends, _)| *ends <= now).take(max).map(|(_, id)| *id).collect();
+        let expired: Vec<_> = self
+            .leases
+            .iter()
+            .take_while(|(ends, _)| *ends <= now)
+            .take(max)
+            .map(|(_, id)| *id)
+            .collect();
         for id in expired {
-            let Some(row) = self.rows.get_mut(&id) else { continue };
+            let Some(row) = self.rows.get_mut(&id) else {
+                continue;
+            };
             row.record(AttemptReport {
                 started_at: row.claimed_at,
                 duration: elapsed(row.claimed_at, now),
@@ -214,8 +236,15 @@ impl Book {
     }
 
     pub(super) fn settle(&mut self, settlement: Settlement, now: DateTime<Utc>) -> Settled {
-        let Settlement { id, fence, attempt, next } = settlement;
-        let Some(row) = self.held(id, fence) else { return Settled::LeaseLost };
+        let Settlement {
+            id,
+            fence,
+            attempt,
+            next,
+        } = settlement;
+        let Some(row) = self.held(id, fence) else {
+            return Settled::LeaseLost;
+        };
         row.interrupted = false;
         if let Some(attempt) = attempt {
             if next != Next::Delivered {
@@ -236,7 +265,9 @@ impl Book {
     }
 
     pub(super) fn release(&mut self, id: DeliveryId, fence: Fence, now: DateTime<Utc>) -> Settled {
-        let Some(row) = self.held(id, fence) else { return Settled::LeaseLost };
+        let Some(row) = self.held(id, fence) else {
+            return Settled::LeaseLost;
+        };
         let due = row.due;
         self.leave_flight(id);
         self.wait(id, due, now);
@@ -244,7 +275,9 @@ impl Book {
     }
 
     fn held(&mut self, id: DeliveryId, fence: Fence) -> Option<&mut Row> {
-        self.rows.get_mut(&id).filter(|row| row.state == State::Sending && row.fence == fence)
+        self.rows
+            .get_mut(&id)
+            .filter(|row| row.state == State::Sending && row.fence == fence)
     }
 
     fn leave_flight(&mut self, id: DeliveryId) {
@@ -283,7 +316,9 @@ impl Book {
             if !self.rows.get(&id).is_some_and(|row| row.state.is_final()) {
                 continue; // replayed since
             }
-            let Some(row) = self.rows.remove(&id) else { continue };
+            let Some(row) = self.rows.remove(&id) else {
+                continue;
+            };
             let key = (row.event.scope().clone(), row.event.id().clone());
             if let Some(recorded) = self.events.get_mut(&key) {
                 recorded.deliveries.retain(|delivery| *delivery != id);
@@ -302,7 +337,8 @@ impl Book {
 
     fn requeue(&mut self, lane: LaneNo, now: DateTime<Utc>) {
         let rows = &self.rows;
-        self.lanes.requeue(lane, |id| rows.get(&id).map_or(now, |row| row.due), now);
+        self.lanes
+            .requeue(lane, |id| rows.get(&id).map_or(now, |row| row.due), now);
     }
 
     pub(super) fn next_due(&self, _now: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -322,9 +358,16 @@ impl Book {
     }
 
     pub(super) fn save_webhook(&mut self, webhook: Webhook, now: DateTime<Utc>) {
-        let lane = self.lanes.open(LaneKey::webhook(&webhook.id), webhook.limits, webhook.order, webhook.enabled);
+        let lane = self.lanes.open(
+            LaneKey::webhook(&webhook.id),
+            webhook.limits,
+            webhook.order,
+            webhook.enabled,
+        );
         let rows = &self.rows;
-        self.lanes.get(lane).rerank(|id| rows.get(&id).map_or(now, |row| row.due));
+        self.lanes
+            .get(lane)
+            .rerank(|id| rows.get(&id).map_or(now, |row| row.due));
         self.webhooks.insert(webhook.id.clone(), Arc::new(webhook));
         self.requeue(lane, now);
     }
@@ -341,7 +384,11 @@ impl Book {
     }
 
     pub(super) fn webhooks(&self, scope: &Scope) -> Vec<Arc<Webhook>> {
-        self.webhooks.values().filter(|webhook| webhook.scope == *scope).cloned().collect()
+        self.webhooks
+            .values()
+            .filter(|webhook| webhook.scope == *scope)
+            .cloned()
+            .collect()
     }
 
     pub(super) fn delivery(&self, id: DeliveryId) -> Option<DeliveryRecord> {
@@ -350,16 +397,33 @@ impl Book {
 
     pub(super) fn deliveries_of(&self, scope: &Scope, event: &EventId) -> Vec<DeliveryRecord> {
         let recorded = self.events.get(&(scope.clone(), event.clone()));
-        recorded.into_iter().flat_map(|r| &r.deliveries).filter_map(|id| self.delivery(*id)).collect()
+        recorded
+            .into_iter()
+            .flat_map(|r| &r.deliveries)
+            .filter_map(|id| self.delivery(*id))
+            .collect()
     }
 
     pub(super) fn attempts(&self, id: DeliveryId) -> Vec<Attempt> {
-        let history = self.rows.get(&id).map(|row| row.history.as_slice()).unwrap_or_default();
-        (1..).zip(history).map(|(number, report)| Attempt { delivery: id, number, report: report.clone() }).collect()
+        let history = self
+            .rows
+            .get(&id)
+            .map(|row| row.history.as_slice())
+            .unwrap_or_default();
+        (1..)
+            .zip(history)
+            .map(|(number, report)| Attempt {
+                delivery: id,
+                number,
+                report: report.clone(),
+            })
+            .collect()
     }
 
     pub(super) fn replay(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Replayed {
-        let Some(row) = self.rows.get_mut(&id) else { return Replayed::Unknown };
+        let Some(row) = self.rows.get_mut(&id) else {
+            return Replayed::Unknown;
+        };
         if !row.state.is_final() {
             return Replayed::NotFinal(row.state);
         }
@@ -380,7 +444,11 @@ impl Book {
 
 impl Row {
     fn go(&mut self, next: State) {
-        debug_assert!(self.state == next || self.state.advance(next).is_ok(), "{} to {next}", self.state);
+        debug_assert!(
+            self.state == next || self.state.advance(next).is_ok(),
+            "{} to {next}",
+            self.state
+        );
         self.state = next;
     }
 

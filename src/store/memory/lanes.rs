@@ -40,7 +40,12 @@ impl Lanes {
     pub(super) fn open(&mut self, key: LaneKey, limits: Limits, order: Order, enabled: bool) -> LaneNo {
         let no = *self.by_key.entry(key).or_insert_with(|| {
             self.lanes.push(Waiting {
-                lane: Lane { limits, order, enabled, whole_at: None },
+                lane: Lane {
+                    limits,
+                    order,
+                    enabled,
+                    whole_at: None,
+                },
                 doomed: false,
                 in_flight: 0,
                 pending: BTreeSet::new(),
@@ -72,16 +77,25 @@ impl Lanes {
 
     /// Puts a lane where it belongs in the queue, after anything about it changed. `due` tells when its head is
     /// due, which only matters in a strict lane.
-    pub(super) fn requeue(&mut self, no: LaneNo, due: impl Fn(DeliveryId) -> DateTime<Utc>, now: DateTime<Utc>) {
+    pub(super) fn requeue(
+        &mut self,
+        no: LaneNo,
+        due: impl Fn(DeliveryId) -> DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) {
         let waiting = &mut self.lanes[no.0];
         if let Some(at) = waiting.queued.take() {
             self.ready.remove(&(at, waiting.turn, no));
         }
-        let Some(&(_, head)) = waiting.pending.first() else { return };
+        let Some(&(_, head)) = waiting.pending.first() else {
+            return;
+        };
         let at = if waiting.doomed {
             DateTime::<Utc>::MIN_UTC
         } else if waiting.has_place() {
-            due(head).max(waiting.lane.open_at(now)).max(waiting.served_at.min(now))
+            due(head)
+                .max(waiting.lane.open_at(now))
+                .max(waiting.served_at.min(now))
         } else {
             return; // it comes back when a place becomes free
         };
@@ -92,7 +106,12 @@ impl Lanes {
 
     /// Up to `max` lanes whose turn it is, in order.
     pub(super) fn ready(&self, max: usize, now: DateTime<Utc>) -> Vec<LaneNo> {
-        self.ready.iter().take_while(|(at, ..)| *at <= now).take(max).map(|(.., no)| *no).collect()
+        self.ready
+            .iter()
+            .take_while(|(at, ..)| *at <= now)
+            .take(max)
+            .map(|(.., no)| *no)
+            .collect()
     }
 
     /// Notes that a lane has had its turn.
@@ -134,7 +153,10 @@ impl Waiting {
     /// Sorts what waits anew, after the order of the lane changed.
     pub(super) fn rerank(&mut self, due: impl Fn(DeliveryId) -> DateTime<Utc>) {
         let pending = std::mem::take(&mut self.pending);
-        self.pending = pending.into_iter().map(|(_, id)| (self.rank(due(id)), id)).collect();
+        self.pending = pending
+            .into_iter()
+            .map(|(_, id)| (self.rank(due(id)), id))
+            .collect();
     }
 
     fn rank(&self, due: DateTime<Utc>) -> DateTime<Utc> {

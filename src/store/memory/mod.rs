@@ -17,9 +17,9 @@ use self::book::Book;
 use self::seen::SeenKeys;
 use self::tasks::Tasks;
 use super::{
-    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect, NewEvent,
-    NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskRecord, TaskSettlement,
-    TaskStore, Wake, WebhookStore,
+    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
+    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskRecord,
+    TaskSettlement, TaskStore, Wake, WebhookStore,
 };
 use crate::delivery::{Attempt, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
@@ -71,8 +71,15 @@ impl MemoryStore {
 
     /// An empty store that keeps so many final deliveries.
     pub fn keeping(finals: usize) -> Self {
-        let state = State { book: Book::keeping(finals), ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)), wake: Wake::default(), task_wake: Wake::default() }
+        let state = State {
+            book: Book::keeping(finals),
+            ..State::default()
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            wake: Wake::default(),
+            task_wake: Wake::default(),
+        }
     }
 
     /// A panic inside a call cannot leave the state half changed in a way that later calls would not notice, so
@@ -99,7 +106,10 @@ impl DeliveryStore for MemoryStore {
     async fn enqueue(&self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Result<Vec<Enqueued>, StoreError> {
         let answers = {
             let mut state = self.state();
-            events.into_iter().map(|event| state.book.enqueue(event, now)).collect()
+            events
+                .into_iter()
+                .map(|event| state.book.enqueue(event, now))
+                .collect()
         };
         self.wake.ring();
         Ok(answers)
@@ -118,7 +128,10 @@ impl DeliveryStore for MemoryStore {
     ) -> Result<Vec<Settled>, StoreError> {
         let (answers, rings) = {
             let mut state = self.state();
-            let answers = settlements.into_iter().map(|settlement| state.book.settle(settlement, now)).collect();
+            let answers = settlements
+                .into_iter()
+                .map(|settlement| state.book.settle(settlement, now))
+                .collect();
             (answers, state.book.take_rings())
         };
         if rings {
@@ -134,7 +147,10 @@ impl DeliveryStore for MemoryStore {
     ) -> Result<Vec<Settled>, StoreError> {
         let answers = {
             let mut state = self.state();
-            claims.into_iter().map(|(id, fence)| state.book.release(id, fence, now)).collect()
+            claims
+                .into_iter()
+                .map(|(id, fence)| state.book.release(id, fence, now))
+                .collect()
         };
         self.wake.ring();
         Ok(answers)
@@ -236,7 +252,11 @@ impl TaskStore for MemoryStore {
         Ok(self.state().tasks.renew(id, fence, lease, now))
     }
 
-    async fn finish_task(&self, settlement: TaskSettlement, now: DateTime<Utc>) -> Result<Settled, StoreError> {
+    async fn finish_task(
+        &self,
+        settlement: TaskSettlement,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
         let settled = {
             let mut state = self.state();
             let State { book, tasks, .. } = &mut *state;
@@ -247,7 +267,11 @@ impl TaskStore for MemoryStore {
             })
         };
         self.wake.ring();
-        Ok(if settled.is_some() { Settled::Done } else { Settled::LeaseLost })
+        Ok(if settled.is_some() {
+            Settled::Done
+        } else {
+            Settled::LeaseLost
+        })
     }
 
     async fn next_task_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {

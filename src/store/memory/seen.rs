@@ -31,14 +31,28 @@ impl SeenKeys {
         }
         self.last_fence = self.last_fence.next();
         let fence = self.last_fence;
-        self.put(key, Entry { done: false, fence, until: after(now, lease) });
+        self.put(
+            key,
+            Entry {
+                done: false,
+                fence,
+                until: after(now, lease),
+            },
+        );
         Seen::Fresh(fence)
     }
 
     pub(super) fn finish(&mut self, key: &SeenKey, fence: Fence, keep: Duration, now: DateTime<Utc>) -> bool {
         let held = self.holds(key, fence);
         if held {
-            self.put(key, Entry { done: true, fence, until: after(now, keep) });
+            self.put(
+                key,
+                Entry {
+                    done: true,
+                    fence,
+                    until: after(now, keep),
+                },
+            );
         }
         held
     }
@@ -52,7 +66,13 @@ impl SeenKeys {
     }
 
     pub(super) fn forget_expired(&mut self, max: usize, now: DateTime<Utc>) -> usize {
-        let expired: Vec<_> = self.expiring.iter().take_while(|(at, _)| *at <= now).take(max).cloned().collect();
+        let expired: Vec<_> = self
+            .expiring
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .take(max)
+            .cloned()
+            .collect();
         for (_, key) in &expired {
             self.remove(key);
         }
@@ -60,7 +80,9 @@ impl SeenKeys {
     }
 
     fn holds(&self, key: &SeenKey, fence: Fence) -> bool {
-        self.entries.get(key).is_some_and(|entry| !entry.done && entry.fence == fence)
+        self.entries
+            .get(key)
+            .is_some_and(|entry| !entry.done && entry.fence == fence)
     }
 
     fn put(&mut self, key: &SeenKey, entry: Entry) {

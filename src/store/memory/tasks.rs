@@ -42,7 +42,15 @@ impl Tasks {
             end: None,
             finished_at: None,
         };
-        self.rows.insert(id, Row { record, fence: Fence::UNCLAIMED, runs: 0, place: Some(place) });
+        self.rows.insert(
+            id,
+            Row {
+                record,
+                fence: Fence::UNCLAIMED,
+                runs: 0,
+                place: Some(place),
+            },
+        );
         true
     }
 
@@ -51,12 +59,19 @@ impl Tasks {
     }
 
     pub(super) fn claim(&mut self, request: &ClaimRequest) -> Vec<ClaimedTask> {
-        let due: Vec<_> =
-            self.open.iter().take_while(|(at, ..)| *at <= request.now).take(request.max).cloned().collect();
+        let due: Vec<_> = self
+            .open
+            .iter()
+            .take_while(|(at, ..)| *at <= request.now)
+            .take(request.max)
+            .cloned()
+            .collect();
         let mut claimed = Vec::with_capacity(due.len());
         for (_, _, id) in due {
             self.place(&id, Some(after(request.now, request.lease)));
-            let Some(row) = self.rows.get_mut(&id) else { continue };
+            let Some(row) = self.rows.get_mut(&id) else {
+                continue;
+            };
             row.record.status = TaskStatus::Running;
             row.fence = row.fence.next();
             row.runs = row.runs.saturating_add(1);
@@ -106,7 +121,9 @@ impl Tasks {
     /// Moves a task to another place among those that can be claimed, or out of them.
     fn place(&mut self, id: &TaskId, at: Option<DateTime<Utc>>) {
         let Some(row) = self.rows.get_mut(id) else { return };
-        let Some((old, order)) = row.place.take() else { return };
+        let Some((old, order)) = row.place.take() else {
+            return;
+        };
         self.open.remove(&(old, order, id.clone()));
         if let Some(at) = at {
             row.place = Some((at, order));
