@@ -1,7 +1,10 @@
 //! The kinds of authentication that can be kept in a store.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::{AuthError, AuthProvider, HmacProvider};
 use crate::secret::Secret;
 
 /// How deliveries prove themselves, as data: kept in the store, named by registrations.
@@ -56,6 +59,17 @@ pub enum HmacScheme {
 }
 
 impl AuthConfig {
+    /// What does the work, made from this.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthErrorKind::Misconfigured`](super::AuthErrorKind::Misconfigured) if it cannot work as it is.
+    pub fn provider(&self) -> Result<Arc<dyn AuthProvider>, AuthError> {
+        match self {
+            AuthConfig::Hmac(hmac) => Ok(Arc::new(HmacProvider::new(hmac)?)),
+        }
+    }
+
     /// The configuration as bytes for a store to keep. **They hold the secrets.**
     pub fn dangerous_to_bytes(&self) -> Vec<u8> {
         let AuthConfig::Hmac(hmac) = self;

@@ -6,6 +6,7 @@
 //! given to the worker by name.
 
 mod config;
+mod hmac;
 
 use std::error::Error;
 use std::fmt::{self, Debug};
@@ -16,6 +17,7 @@ use chrono::{DateTime, Utc};
 use http::Request;
 
 pub use config::{AuthConfig, AuthConfigError, HmacAuth, HmacScheme};
+pub use hmac::HmacProvider;
 
 use crate::delivery::Event;
 

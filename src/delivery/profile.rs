@@ -80,6 +80,62 @@ pub trait Profile: Debug + Send + Sync + 'static {
     }
 }
 
+/// A profile put together from its parts, for one's own webhooks: bodies go out as they are.
+///
+/// ```
+/// use std::time::Duration;
+/// use ringback::delivery::{PlainProfile, Profile};
+/// use ringback::retry::Schedule;
+///
+/// let profile = PlainProfile::new("hasty", Schedule::truv()).with_deadline(Duration::from_secs(3));
+/// assert_eq!(profile.deadline().as_secs(), 3);
+/// ```
+#[derive(Debug, Clone)]
+pub struct PlainProfile {
+    name: ProfileName,
+    schedule: Schedule,
+    deadline: Duration,
+    classification: Classification,
+}
+
+impl PlainProfile {
+    /// A profile of that name and schedule, with the defaults of [`Profile`] for everything else.
+    pub fn new(name: impl Into<ProfileName>, schedule: Schedule) -> Self {
+        let classification = Classification::default();
+        Self { name: name.into(), schedule, deadline: Duration::from_secs(15), classification }
+    }
+
+    /// How long an attempt may take.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// What counts as accepted.
+    #[must_use]
+    pub fn with_classification(self, classification: Classification) -> Self {
+        Self { classification, ..self }
+    }
+}
+
+impl Profile for PlainProfile {
+    fn name(&self) -> ProfileName {
+        self.name.clone()
+    }
+
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    fn classification(&self) -> Classification {
+        self.classification
+    }
+}
+
 /// Ids for a profile to put into a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ids {

@@ -35,3 +35,8 @@ pub use sqlite::SqliteStore;
 pub use tasks::{ClaimedTask, NewTask, TaskEnd, TaskRecord, TaskSettlement, TaskStore};
 pub use wake::{Listen, Wake};
 pub use webhooks::{AuthRecord, WebhookStore};
+
+/// All that an engine asks of a store: what implements the five traits is one.
+pub trait Store: DeliveryStore + WebhookStore + Inspect + TaskStore + SeenStore {}
+
+impl<T: DeliveryStore + WebhookStore + Inspect + TaskStore + SeenStore> Store for T {}
