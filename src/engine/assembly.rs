@@ -1,0 +1,197 @@
+//! What the parts of an engine share.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Dispatcher, Timer, Worker};
+use crate::auth::{AuthError, AuthErrorKind, AuthProvider};
+use crate::delivery::{Profile, Profiles};
+use crate::id::{AuthId, HolderName};
+use crate::store::{AuthRecord, Store};
+use crate::system::{Entropy, SystemEntropy};
+use crate::transport::{Guard, HttpSender, ResponseLimits};
+
+/// The parts, put together once. Cloning it is cheap and shares everything.
+#[derive(Debug, Clone)]
+pub struct Engine(Arc<Parts>);
+
+/// What [`Dispatcher`], [`Worker`] and `TaskRunner` work with.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) sender: Arc<dyn HttpSender>,
+    pub(super) timer: Arc<dyn Timer>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) profiles: Profiles,
+    pub(super) guard: Guard,
+    pub(super) holder: HolderName,
+    pub(super) in_flight: usize,
+    pub(super) limits: ResponseLimits,
+    pub(super) auth_deadline: Duration,
+    pub(super) longest_deadline: Duration,
+    pub(super) lease_margin: Duration,
+    pub(super) grace: Duration,
+    pub(super) poll_interval: Duration,
+    own_auths: BTreeMap<AuthId, Arc<dyn AuthProvider>>,
+    stored_auths: Mutex<HashMap<AuthId, (Arc<AuthRecord>, Arc<dyn AuthProvider>)>>,
+}
+
+impl Engine {
+    /// Starts an engine on these three; everything else has a default.
+    pub fn builder(store: impl Store, sender: impl HttpSender, timer: impl Timer) -> EngineBuilder {
+        EngineBuilder {
+            parts: Parts {
+                store: Arc::new(store),
+                sender: Arc::new(sender),
+                timer: Arc::new(timer),
+                entropy: Arc::new(SystemEntropy),
+                profiles: Profiles::none(),
+                guard: Guard::default(),
+                holder: HolderName::from(format!("process {}", std::process::id())),
+                in_flight: 64,
+                limits: ResponseLimits::default(),
+                auth_deadline: Duration::from_secs(10),
+                longest_deadline: Duration::from_secs(30),
+                lease_margin: Duration::from_secs(15),
+                grace: Duration::from_secs(30),
+                poll_interval: Duration::from_secs(1),
+                own_auths: BTreeMap::new(),
+                stored_auths: Mutex::default(),
+            },
+        }
+    }
+
+    /// Registers webhooks and takes events in.
+    pub fn dispatcher(&self) -> Dispatcher {
+        Dispatcher::new(Arc::clone(&self.0))
+    }
+
+    /// Sends what was enqueued.
+    pub fn worker(&self) -> Worker {
+        Worker::new(Arc::clone(&self.0))
+    }
+
+    pub(super) fn parts(&self) -> &Arc<Parts> {
+        &self.0
+    }
+}
+
+/// Puts an [`Engine`] together.
+#[derive(Debug)]
+#[must_use = "an engine comes of it with `build`"]
+pub struct EngineBuilder {
+    parts: Parts,
+}
+
+impl EngineBuilder {
+    /// Makes a profile known. Registrations name one.
+    pub fn profile(mut self, profile: impl Profile) -> Self {
+        self.parts.profiles = self.parts.profiles.with(profile);
+        self
+    }
+
+    /// Where requests may go. Default: https and public addresses only.
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.parts.guard = guard;
+        self
+    }
+
+    /// An authentication of one's own, for registrations that name it. It goes before a record of that id in the
+    /// store.
+    pub fn auth(mut self, id: impl Into<AuthId>, provider: impl AuthProvider) -> Self {
+        self.parts.own_auths.insert(id.into(), Arc::new(provider));
+        self
+    }
+
+    /// Where randomness comes from. Default: the operating system.
+    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
+        self.parts.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// How this process is called in the store's tables. Default: `process` and its number.
+    pub fn holder(mut self, name: impl Into<HolderName>) -> Self {
+        self.parts.holder = name.into();
+        self
+    }
+
+    /// How many requests a worker has in flight at once, at least 1. Default 64.
+    pub fn in_flight(mut self, requests: usize) -> Self {
+        self.parts.in_flight = requests.max(1);
+        self
+    }
+
+    /// How much of a response is read. Default: see [`ResponseLimits`].
+    pub fn response_limits(mut self, limits: ResponseLimits) -> Self {
+        self.parts.limits = limits;
+        self
+    }
+
+    /// How long an authentication may take. Default 10 seconds.
+    pub fn auth_deadline(mut self, deadline: Duration) -> Self {
+        self.parts.auth_deadline = deadline;
+        self
+    }
+
+    /// The longest deadline that any attempt may have; registrations and profiles that ask for more get this.
+    /// Leases are made to outlast it. Default 30 seconds.
+    pub fn longest_deadline(mut self, deadline: Duration) -> Self {
+        self.parts.longest_deadline = deadline;
+        self
+    }
+
+    /// How much longer a lease is than the deadlines under it: the time that settling may take before another
+    /// worker thinks this one dead. Default 15 seconds.
+    pub fn lease_margin(mut self, margin: Duration) -> Self {
+        self.parts.lease_margin = margin;
+        self
+    }
+
+    /// How long a worker that is told to stop goes on with what is in flight. Default 30 seconds.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.parts.grace = grace;
+        self
+    }
+
+    /// How often an idle worker looks for work that it was not told of: what another process enqueued in the same
+    /// database. Default 1 second.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.parts.poll_interval = interval;
+        self
+    }
+
+    /// The engine.
+    pub fn build(self) -> Engine {
+        Engine(Arc::new(self.parts))
+    }
+}
+
+impl Parts {
+    /// Longer than everything that is done under it.
+    pub(super) fn lease(&self) -> Duration {
+        self.auth_deadline.saturating_add(self.longest_deadline).saturating_add(self.lease_margin)
+    }
+
+    /// What proves a delivery that names this authentication. Providers made from stored records are kept for as
+    /// long as the record stays the same, so that what they cache (tokens, prepared keys) is.
+    pub(super) fn auth_provider(
+        &self,
+        id: &AuthId,
+        record: Option<&Arc<AuthRecord>>,
+    ) -> Result<Arc<dyn AuthProvider>, AuthError> {
+        if let Some(provider) = self.own_auths.get(id) {
+            return Ok(Arc::clone(provider));
+        }
+        let record = record.ok_or_else(|| AuthError::new(AuthErrorKind::Misconfigured))?;
+        let mut made = self.stored_auths.lock().unwrap_or_else(PoisonError::into_inner);
+        match made.get(id) {
+            Some((from, provider)) if Arc::ptr_eq(from, record) || from == record => Ok(Arc::clone(provider)),
+            _ => {
+                let provider = record.config.provider()?;
+                made.insert(id.clone(), (Arc::clone(record), Arc::clone(&provider)));
+                Ok(provider)
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Taking events in.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::assembly::Parts;
+use super::registration::check_destination;
+use super::{RegisterError, Registration};
+use crate::auth::{AuthConfig, AuthError};
+use crate::delivery::{Attempt, Call, Event, Ids, Profile, RenderError, Target, Webhook};
+use crate::id::{AuthId, DeliveryId, EventId, ProfileName, Scope, WebhookId};
+use crate::store::{AuthRecord, DeliveryRecord, Enqueued, NewDelivery, NewEvent, Replayed, StoreError};
+
+/// How many numbers are asked of the store at once, for profiles that number deliveries.
+const NUMBERS_AT_ONCE: u32 = 256;
+
+/// Registers webhooks, and takes in events for them.
+///
+/// Once an `enqueue` has returned, the deliveries are the store's and survive what the store survives.
+#[derive(Debug, Clone)]
+pub struct Dispatcher {
+    parts: Arc<Parts>,
+    numbers: Arc<Mutex<std::ops::Range<i64>>>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(parts: Arc<Parts>) -> Self {
+        Self { parts, numbers: Arc::default() }
+    }
+
+    /// Registers a webhook under a new id.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] if it could never be sent to, or the store fails.
+    pub async fn register(&self, registration: Registration) -> Result<Webhook, RegisterError> {
+        let id = WebhookId::from(self.unique().hex());
+        self.save(registration, id, None).await
+    }
+
+    /// Changes a webhook. What waits for it goes by the new registration, the next attempt of each included.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register), and [`RegisterError::UnknownWebhook`].
+    pub async fn update(&self, id: &WebhookId, registration: Registration) -> Result<Webhook, RegisterError> {
+        let old = self.parts.store.webhook(id).await?;
+        let old = old.ok_or_else(|| RegisterError::UnknownWebhook(id.clone()))?;
+        self.save(registration, id.clone(), Some(&old)).await
+    }
+
+    async fn save(
+        &self,
+        registration: Registration,
+        id: WebhookId,
+        old: Option<&Webhook>,
+    ) -> Result<Webhook, RegisterError> {
+        let now = self.parts.timer.now();
+        let mut webhook = registration.check(id, &self.parts, now)?;
+        if let Some(old) = old {
+            webhook.created_at = old.created_at;
+        }
+        self.parts.store.save_webhook(webhook.clone(), now).await?;
+        Ok(webhook)
+    }
+
+    /// Removes a webhook. What waits for it ends as dead. Whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn remove(&self, id: &WebhookId) -> Result<bool, StoreError> {
+        self.parts.store.remove_webhook(id, self.parts.timer.now()).await
+    }
+
+    /// The webhook of that id.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn webhook(&self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, StoreError> {
+        self.parts.store.webhook(id).await
+    }
+
+    /// The webhooks of a scope, by id.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        self.parts.store.webhooks(scope).await
+    }
+
+    /// Keeps a way of proving deliveries under an id that registrations name, in place of any other of that id.
+    /// Attempts from now on go by it: to rotate a key, save the configuration with the new key in front.
+    ///
+    /// # Errors
+    ///
+    /// [`SaveAuthError::Unusable`] if it could not prove anything, such as one with an empty key.
+    pub async fn save_auth(
+        &self,
+        id: impl Into<AuthId>,
+        name: impl Into<String>,
+        config: AuthConfig,
+    ) -> Result<(), SaveAuthError> {
+        config.provider()?;
+        let record = AuthRecord { id: id.into(), name: name.into(), config };
+        Ok(self.parts.store.save_auth(record).await?)
+    }
+
+    /// Removes a way of proving deliveries. Those of webhooks that still name it wait.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
+        self.parts.store.remove_auth(id).await
+    }
+
+    /// Takes in an event, for every webhook of its scope that wants it.
+    ///
+    /// # Errors
+    ///
+    /// As [`enqueue_all`](Self::enqueue_all).
+    pub async fn enqueue(&self, event: Event) -> Result<Receipt, EnqueueError> {
+        let receipts = self.enqueue_all(vec![event]).await?;
+        Ok(receipts.into_iter().next().unwrap_or_default())
+    }
+
+    /// Takes in many events in one commit. The receipts are in their order.
+    ///
+    /// # Errors
+    ///
+    /// If one event cannot be taken in, none is, but for [`EnqueueError::Conflict`]: then those that do not
+    /// conflict are. Enqueueing the same events again is always safe.
+    pub async fn enqueue_all(&self, events: Vec<Event>) -> Result<Vec<Receipt>, EnqueueError> {
+        let mut new = Vec::with_capacity(events.len());
+        let mut scope: Option<(Scope, Vec<Arc<Webhook>>)> = None;
+        for event in events {
+            if scope.as_ref().is_none_or(|(of, _)| of != event.scope()) {
+                scope = Some((event.scope().clone(), self.parts.store.webhooks(event.scope()).await?));
+            }
+            let webhooks = scope.as_ref().map(|(_, webhooks)| webhooks.as_slice()).unwrap_or_default();
+            let event = Arc::new(event);
+            let mut deliveries = Vec::new();
+            for webhook in webhooks.iter().filter(|webhook| webhook.wants(&event)) {
+                let target = Target::Webhook(webhook.id.clone());
+                deliveries.push(self.delivery(&event, target, &webhook.profile).await?);
+            }
+            new.push(NewEvent { event, deliveries });
+        }
+        self.commit(new).await
+    }
+
+    /// Takes in an event for the one URL that was given with a call, whatever is registered.
+    ///
+    /// # Errors
+    ///
+    /// As [`enqueue_all`](Self::enqueue_all), and [`EnqueueError::Destination`] if the URL may not be called.
+    pub async fn enqueue_to(&self, event: Event, call: Call) -> Result<Receipt, EnqueueError> {
+        let new = self.callback(event, call).await?;
+        Ok(self.commit(vec![new]).await?.into_iter().next().unwrap_or_default())
+    }
+
+    /// The same, left for the caller to commit.
+    pub(super) async fn callback(&self, event: Event, call: Call) -> Result<NewEvent, EnqueueError> {
+        check_destination(&call.url, &self.parts).map_err(EnqueueError::Destination)?;
+        let event = Arc::new(event);
+        let profile = call.profile.clone();
+        let delivery = self.delivery(&event, Target::Call(call), &profile).await?;
+        Ok(NewEvent { event, deliveries: vec![delivery] })
+    }
+
+    async fn commit(&self, new: Vec<NewEvent>) -> Result<Vec<Receipt>, EnqueueError> {
+        let ids: Vec<_> = new.iter().map(|new| new.event.id().clone()).collect();
+        let enqueued = self.parts.store.enqueue(new, self.parts.timer.now()).await?;
+        let receipts = ids.into_iter().zip(enqueued).map(|(id, enqueued)| match enqueued {
+            Enqueued::Fresh(deliveries) => Ok(Receipt { deliveries, is_new: true }),
+            Enqueued::Duplicate(deliveries) => Ok(Receipt { deliveries, is_new: false }),
+            Enqueued::Conflict => Err(EnqueueError::Conflict(id)),
+        });
+        receipts.collect()
+    }
+
+    async fn delivery(
+        &self,
+        event: &Arc<Event>,
+        target: Target,
+        profile: &ProfileName,
+    ) -> Result<NewDelivery, EnqueueError> {
+        let found = self.parts.profiles.find(profile);
+        let profile = found.ok_or_else(|| EnqueueError::UnknownProfile(profile.clone()))?;
+        let ids = self.ids(profile.as_ref()).await?;
+        let body = profile.render(event, &ids, self.parts.timer.now())?;
+        let body = (body != event.body()).then_some(body);
+        Ok(NewDelivery { target, body })
+    }
+
+    async fn ids(&self, profile: &dyn Profile) -> Result<Ids, StoreError> {
+        let number = if profile.is_numbered() { self.number().await? } else { 0 };
+        Ok(Ids { number, ..self.unique() })
+    }
+
+    /// A number of its own. Fetched from the store by the hundred, so that most events need no call for it.
+    async fn number(&self) -> Result<i64, StoreError> {
+        if let Some(number) = self.next_number(None) {
+            return Ok(number);
+        }
+        let first = self.parts.store.reserve_numbers(NUMBERS_AT_ONCE).await?;
+        let fetched = first..first + i64::from(NUMBERS_AT_ONCE);
+        Ok(self.next_number(Some(fetched)).unwrap_or(first))
+    }
+
+    fn next_number(&self, fetched: Option<std::ops::Range<i64>>) -> Option<i64> {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fetched) = fetched {
+            *numbers = fetched;
+        }
+        numbers.next()
+    }
+
+    /// A random version 4 UUID.
+    fn unique(&self) -> Ids {
+        let mut bytes = [0; 16];
+        self.parts.entropy.fill(&mut bytes);
+        let unique = uuid::Builder::from_random_bytes(bytes).into_uuid().into_bytes();
+        Ids { number: 0, unique }
+    }
+
+    /// The delivery of that id.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn delivery_record(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, StoreError> {
+        self.parts.store.delivery(id).await
+    }
+
+    /// The deliveries of an event.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn deliveries_of(&self, scope: &Scope, event: &EventId) -> Result<Vec<DeliveryRecord>, StoreError> {
+        self.parts.store.deliveries_of(scope, event).await
+    }
+
+    /// Every attempt of a delivery, the first one first.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        self.parts.store.attempts(id).await
+    }
+
+    /// Sends a delivery again that is dead or was delivered: at once, with the same bytes and event id, and a
+    /// schedule that starts anew.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn replay(&self, id: DeliveryId) -> Result<Replayed, StoreError> {
+        self.parts.store.replay(id, self.parts.timer.now()).await
+    }
+}
+
+/// What became of an event that was enqueued.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// Its deliveries, one for each webhook that wanted it when it was new.
+    pub deliveries: Vec<DeliveryId>,
+    /// Whether it is new; if not, nothing was added.
+    pub is_new: bool,
+}
+
+/// Why an event was not taken in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnqueueError {
+    /// Another event of this scope has that id, with other bytes.
+    #[error("another event has the id `{0}`")]
+    Conflict(EventId),
+    /// A webhook's profile is none that this engine was built with.
+    #[error("there is no profile `{0}`")]
+    UnknownProfile(ProfileName),
+    /// A profile cannot send such a body.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The URL given with the call may not be called.
+    #[error("the callback's destination cannot be used")]
+    Destination(#[source] RegisterError),
+    /// The store failed. Whether the event was taken in is certain unless the kind is
+    /// [`Unknown`](crate::store::StoreErrorKind::Unknown); enqueueing it again is safe.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a way of proving deliveries was not kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SaveAuthError {
+    /// It could not prove anything as it is.
+    #[error("the authentication cannot be used: {0}")]
+    Unusable(#[from] AuthError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
