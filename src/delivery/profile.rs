@@ -102,7 +102,12 @@ impl PlainProfile {
     /// A profile of that name and schedule, with the defaults of [`Profile`] for everything else.
     pub fn new(name: impl Into<ProfileName>, schedule: Schedule) -> Self {
         let classification = Classification::default();
-        Self { name: name.into(), schedule, deadline: Duration::from_secs(15), classification }
+        Self {
+            name: name.into(),
+            schedule,
+            deadline: Duration::from_secs(15),
+            classification,
+        }
     }
 
     /// How long an attempt may take.
@@ -114,7 +119,10 @@ impl PlainProfile {
     /// What counts as accepted.
     #[must_use]
     pub fn with_classification(self, classification: Classification) -> Self {
-        Self { classification, ..self }
+        Self {
+            classification,
+            ..self
+        }
     }
 }
 

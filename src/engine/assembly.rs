@@ -34,8 +34,11 @@ pub(super) struct Parts {
     pub(super) grace: Duration,
     pub(super) poll_interval: Duration,
     own_auths: BTreeMap<AuthId, Arc<dyn AuthProvider>>,
-    stored_auths: Mutex<HashMap<AuthId, (Arc<AuthRecord>, Arc<dyn AuthProvider>)>>,
+    stored_auths: Mutex<HashMap<AuthId, MadeFromRecord>>,
 }
+
+/// A provider, and the record it was made from.
+type MadeFromRecord = (Arc<AuthRecord>, Arc<dyn AuthProvider>);
 
 impl Engine {
     /// Starts an engine on these three; everything else has a default.
@@ -170,7 +173,9 @@ impl EngineBuilder {
 impl Parts {
     /// Longer than everything that is done under it.
     pub(super) fn lease(&self) -> Duration {
-        self.auth_deadline.saturating_add(self.longest_deadline).saturating_add(self.lease_margin)
+        self.auth_deadline
+            .saturating_add(self.longest_deadline)
+            .saturating_add(self.lease_margin)
     }
 
     /// What proves a delivery that names this authentication. Providers made from stored records are kept for as

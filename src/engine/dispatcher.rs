@@ -24,7 +24,10 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     pub(super) fn new(parts: Arc<Parts>) -> Self {
-        Self { parts, numbers: Arc::default() }
+        Self {
+            parts,
+            numbers: Arc::default(),
+        }
     }
 
     /// Registers a webhook under a new id.
@@ -103,7 +106,11 @@ impl Dispatcher {
         config: AuthConfig,
     ) -> Result<(), SaveAuthError> {
         config.provider()?;
-        let record = AuthRecord { id: id.into(), name: name.into(), config };
+        let record = AuthRecord {
+            id: id.into(),
+            name: name.into(),
+            config,
+        };
         Ok(self.parts.store.save_auth(record).await?)
     }
 
@@ -137,9 +144,15 @@ impl Dispatcher {
         let mut scope: Option<(Scope, Vec<Arc<Webhook>>)> = None;
         for event in events {
             if scope.as_ref().is_none_or(|(of, _)| of != event.scope()) {
-                scope = Some((event.scope().clone(), self.parts.store.webhooks(event.scope()).await?));
+                scope = Some((
+                    event.scope().clone(),
+                    self.parts.store.webhooks(event.scope()).await?,
+                ));
             }
-            let webhooks = scope.as_ref().map(|(_, webhooks)| webhooks.as_slice()).unwrap_or_default();
+            let webhooks = scope
+                .as_ref()
+                .map(|(_, webhooks)| webhooks.as_slice())
+                .unwrap_or_default();
             let event = Arc::new(event);
             let mut deliveries = Vec::new();
             for webhook in webhooks.iter().filter(|webhook| webhook.wants(&event)) {
@@ -158,7 +171,12 @@ impl Dispatcher {
     /// As [`enqueue_all`](Self::enqueue_all), and [`EnqueueError::Destination`] if the URL may not be called.
     pub async fn enqueue_to(&self, event: Event, call: Call) -> Result<Receipt, EnqueueError> {
         let new = self.callback(event, call).await?;
-        Ok(self.commit(vec![new]).await?.into_iter().next().unwrap_or_default())
+        Ok(self
+            .commit(vec![new])
+            .await?
+            .into_iter()
+            .next()
+            .unwrap_or_default())
     }
 
     /// The same, left for the caller to commit.
@@ -167,17 +185,29 @@ impl Dispatcher {
         let event = Arc::new(event);
         let profile = call.profile.clone();
         let delivery = self.delivery(&event, Target::Call(call), &profile).await?;
-        Ok(NewEvent { event, deliveries: vec![delivery] })
+        Ok(NewEvent {
+            event,
+            deliveries: vec![delivery],
+        })
     }
 
     async fn commit(&self, new: Vec<NewEvent>) -> Result<Vec<Receipt>, EnqueueError> {
         let ids: Vec<_> = new.iter().map(|new| new.event.id().clone()).collect();
         let enqueued = self.parts.store.enqueue(new, self.parts.timer.now()).await?;
-        let receipts = ids.into_iter().zip(enqueued).map(|(id, enqueued)| match enqueued {
-            Enqueued::Fresh(deliveries) => Ok(Receipt { deliveries, is_new: true }),
-            Enqueued::Duplicate(deliveries) => Ok(Receipt { deliveries, is_new: false }),
-            Enqueued::Conflict => Err(EnqueueError::Conflict(id)),
-        });
+        let receipts = ids
+            .into_iter()
+            .zip(enqueued)
+            .map(|(id, enqueued)| match enqueued {
+                Enqueued::Fresh(deliveries) => Ok(Receipt {
+                    deliveries,
+                    is_new: true,
+                }),
+                Enqueued::Duplicate(deliveries) => Ok(Receipt {
+                    deliveries,
+                    is_new: false,
+                }),
+                Enqueued::Conflict => Err(EnqueueError::Conflict(id)),
+            });
         receipts.collect()
     }
 
@@ -196,8 +226,15 @@ impl Dispatcher {
     }
 
     async fn ids(&self, profile: &dyn Profile) -> Result<Ids, StoreError> {
-        let number = if profile.is_numbered() { self.number().await? } else { 0 };
-        Ok(Ids { number, ..self.unique() })
+        let number = if profile.is_numbered() {
+            self.number().await?
+        } else {
+            0
+        };
+        Ok(Ids {
+            number,
+            ..self.unique()
+        })
     }
 
     /// A number of its own. Fetched from the store by the hundred, so that most events need no call for it.
@@ -240,7 +277,11 @@ impl Dispatcher {
     /// # Errors
     ///
     /// If the store fails.
-    pub async fn deliveries_of(&self, scope: &Scope, event: &EventId) -> Result<Vec<DeliveryRecord>, StoreError> {
+    pub async fn deliveries_of(
+        &self,
+        scope: &Scope,
+        event: &EventId,
+    ) -> Result<Vec<DeliveryRecord>, StoreError> {
         self.parts.store.deliveries_of(scope, event).await
     }
 

@@ -45,7 +45,7 @@ mod assembly;
 mod dispatcher;
 mod flight;
 mod registration;
-mod tasks;
+
 mod timer;
 #[cfg(feature = "tokio")]
 mod tokio;
@@ -54,7 +54,7 @@ mod worker;
 pub use self::assembly::{Engine, EngineBuilder};
 pub use self::dispatcher::{Dispatcher, EnqueueError, Receipt, SaveAuthError};
 pub use self::registration::{RegisterError, Registration};
-pub use self::tasks::{Callbacks, TaskContext, TaskError, TaskRunner, TaskRunnerBuilder, TaskWork};
+
 pub use self::timer::Timer;
 #[cfg(feature = "tokio")]
 pub use self::tokio::TokioTimer;

@@ -58,17 +58,26 @@ impl Registration {
 
     /// A name for people.
     pub fn name(self, name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..self }
+        Self {
+            name: name.into(),
+            ..self
+        }
     }
 
     /// Which types of event: by name, by prefix (`order-*`), or all (`*`).
     pub fn events(self, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { events: patterns.into_iter().map(Into::into).collect(), ..self }
+        Self {
+            events: patterns.into_iter().map(Into::into).collect(),
+            ..self
+        }
     }
 
     /// How its deliveries prove themselves: an auth record of the store, or one the engine was built with.
     pub fn auth(self, id: impl Into<AuthId>) -> Self {
-        Self { auth: Some(id.into()), ..self }
+        Self {
+            auth: Some(id.into()),
+            ..self
+        }
     }
 
     /// How much may go on at once, and how fast.
@@ -83,7 +92,10 @@ impl Registration {
 
     /// How long an attempt may take, in place of the profile's deadline.
     pub fn deadline(self, deadline: Duration) -> Self {
-        Self { deadline: Some(deadline), ..self }
+        Self {
+            deadline: Some(deadline),
+            ..self
+        }
     }
 
     /// Whether it is sent to from the start. What comes while it is not is kept.
@@ -92,16 +104,28 @@ impl Registration {
     }
 
     /// The webhook, if everything about it can be done by this engine.
-    pub(super) fn check(self, id: WebhookId, parts: &Parts, now: DateTime<Utc>) -> Result<Webhook, RegisterError> {
+    pub(super) fn check(
+        self,
+        id: WebhookId,
+        parts: &Parts,
+        now: DateTime<Utc>,
+    ) -> Result<Webhook, RegisterError> {
         let url = WebhookUrl::parse(&self.url)?;
         check_destination(&url, parts)?;
         if parts.profiles.find(&self.profile).is_none() {
             return Err(RegisterError::UnknownProfile(self.profile));
         }
-        if self.deadline.is_some_and(|deadline| deadline > parts.longest_deadline) {
+        if self
+            .deadline
+            .is_some_and(|deadline| deadline > parts.longest_deadline)
+        {
             return Err(RegisterError::DeadlineTooLong);
         }
-        let events = self.events.into_iter().map(EventPattern::try_from).collect::<Result<_, _>>()?;
+        let events = self
+            .events
+            .into_iter()
+            .map(EventPattern::try_from)
+            .collect::<Result<_, _>>()?;
         Ok(Webhook {
             id,
             scope: self.scope,

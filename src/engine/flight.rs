@@ -1,0 +1,207 @@
+//! One claimed delivery, from its claim to what is to be settled.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{Either, select};
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Method, Request, Response};
+
+use super::assembly::Parts;
+use crate::auth::AuthContext;
+use crate::delivery::{AttemptReport, Outcome, Profile, SendFailure};
+use crate::retry::{Decision, Progress, RetryAfter, Verdict};
+use crate::store::{Claimed, Next, Settlement};
+use crate::time::{after, elapsed};
+use crate::transport::{SendError, SendErrorKind};
+
+/// When to look again at a delivery that could not even be attempted: its profile is not known here, or nothing
+/// could prove it. Nothing is counted, so it waits for as long as it takes.
+const POSTPONED: Duration = Duration::from_secs(30);
+
+/// How much of a response's body history keeps.
+const EXCERPT: usize = 1024;
+
+/// Makes the attempt that a claim is for, and says what follows from it.
+pub(super) async fn fly(parts: Arc<Parts>, claimed: Claimed) -> Settlement {
+    let (attempt, next) = attempt(&parts, &claimed).await;
+    Settlement {
+        id: claimed.id,
+        fence: claimed.fence,
+        attempt,
+        next,
+    }
+}
+
+async fn attempt(parts: &Parts, claimed: &Claimed) -> (Option<AttemptReport>, Next) {
+    let postponed = || (None, Next::Retry(after(parts.timer.now(), POSTPONED)));
+    let Some(profile) = parts.profiles.find(claimed.target.profile()) else {
+        return postponed();
+    };
+    if let Some(next) = judge_interruption(parts, claimed, profile.as_ref()) {
+        return (None, next);
+    }
+
+    let started_at = parts.timer.now();
+    // A panic in the user's authentication or sender costs this attempt and nothing else: whatever state it left
+    // behind is the user's own.
+    let exchange = AssertUnwindSafe(exchange(parts, claimed, profile.as_ref())).catch_unwind();
+    let exchanged = match exchange.await {
+        Ok(Exchanged::NoProof) => return postponed(),
+        Ok(exchanged) => exchanged,
+        Err(_panic) => Exchanged::Nothing(Outcome::Panicked),
+    };
+    let now = parts.timer.now();
+    let report = |outcome, excerpt| AttemptReport {
+        started_at,
+        duration: elapsed(started_at, now),
+        outcome,
+        excerpt,
+    };
+    match exchanged {
+        Exchanged::Answer(response) => {
+            let status = response.status();
+            let next = match profile.classification().classify(status) {
+                Verdict::Accepted => Next::Delivered,
+                Verdict::Gone => Next::Gone,
+                Verdict::Failed => {
+                    let hint = RetryAfter::from_headers(response.headers());
+                    after_failure(parts, claimed, profile.as_ref(), hint)
+                }
+            };
+            (
+                Some(report(Outcome::Answered(status), excerpt(response.body()))),
+                next,
+            )
+        }
+        Exchanged::Nothing(outcome) => (
+            Some(report(outcome, Bytes::new())),
+            after_failure(parts, claimed, profile.as_ref(), None),
+        ),
+        Exchanged::NoProof => postponed(),
+    }
+}
+
+/// An interrupted attempt was counted when its lease ended, but nobody asked the schedule what follows. `None`:
+/// the next attempt may be made now.
+fn judge_interruption(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Option<Next> {
+    if !claimed.interrupted {
+        return None;
+    }
+    let now = parts.timer.now();
+    let progress = Progress {
+        attempts: claimed.attempts,
+        first_failure: claimed.first_failure.unwrap_or(now),
+        now: claimed.due,
+        retry_after: None,
+        random: parts.entropy.next_u64(),
+    };
+    match profile.schedule().decide(&progress) {
+        Decision::GiveUp => Some(Next::Exhausted),
+        Decision::RetryAt(due) => (due > now).then_some(Next::Retry(due)),
+    }
+}
+
+fn after_failure(parts: &Parts, claimed: &Claimed, profile: &dyn Profile, hint: Option<RetryAfter>) -> Next {
+    let now = parts.timer.now();
+    let progress = Progress {
+        attempts: claimed.attempts.saturating_add(1),
+        first_failure: claimed.first_failure.unwrap_or(now),
+        now,
+        retry_after: hint,
+        random: parts.entropy.next_u64(),
+    };
+    match profile.schedule().decide(&progress) {
+        Decision::GiveUp => Next::Exhausted,
+        Decision::RetryAt(due) => Next::Retry(due),
+    }
+}
+
+enum Exchanged {
+    Answer(Response<Bytes>),
+    Nothing(Outcome),
+    /// Nothing was sent, since nothing could prove it.
+    NoProof,
+}
+
+async fn exchange(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Exchanged {
+    let url = claimed.target.url();
+    if parts.guard.check_url(url).is_err() {
+        return Exchanged::Nothing(Outcome::Failed(SendFailure::NotAllowed));
+    }
+    let mut request = request(claimed, profile);
+    if let Some(auth) = claimed.target.auth() {
+        let Ok(provider) = parts.auth_provider(auth, claimed.auth.as_ref()) else {
+            return Exchanged::NoProof;
+        };
+        let context = AuthContext::new(&claimed.event, parts.timer.now());
+        let proof = provider.authenticate(&mut request, &context);
+        match within(parts, parts.auth_deadline, proof).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return Exchanged::NoProof,
+        }
+    }
+    let deadline = claimed
+        .target
+        .deadline()
+        .unwrap_or(profile.deadline())
+        .min(parts.longest_deadline);
+    match within(parts, deadline, parts.sender.send(request, &parts.limits)).await {
+        None => Exchanged::Nothing(Outcome::TimedOut),
+        Some(Ok(response)) => Exchanged::Answer(response),
+        Some(Err(error)) => Exchanged::Nothing(failure(&error)),
+    }
+}
+
+/// The request of an attempt. Its URI is the registered one as it is: what signs it and what sends it see the
+/// same path.
+fn request(claimed: &Claimed, profile: &dyn Profile) -> Request<Bytes> {
+    let event = &claimed.event;
+    let mut request = Request::new(claimed.body.clone());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = claimed.target.url().uri().clone();
+    let headers = request.headers_mut();
+    *headers = event.headers().clone();
+    headers.insert(CONTENT_TYPE, event.media_type().clone());
+    headers
+        .entry(USER_AGENT)
+        .or_insert(HeaderValue::from_static(concat!(
+            "ringback/",
+            env!("CARGO_PKG_VERSION")
+        )));
+    profile.headers(event, headers);
+    request
+}
+
+/// What comes of a future within a time; `None` if it takes longer. It is polled first, so one that is ready is
+/// never late.
+async fn within<F: Future>(parts: &Parts, span: Duration, future: F) -> Option<F::Output> {
+    let future = std::pin::pin!(future);
+    match select(future, parts.timer.sleep(span)).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(((), _)) => None,
+    }
+}
+
+fn failure(error: &SendError) -> Outcome {
+    Outcome::Failed(match error.kind() {
+        SendErrorKind::TimedOut => return Outcome::TimedOut,
+        SendErrorKind::NotAllowed => SendFailure::NotAllowed,
+        SendErrorKind::UrlChanged => SendFailure::UrlChanged,
+        SendErrorKind::Resolve => SendFailure::Resolve,
+        SendErrorKind::Connect => SendFailure::Connect,
+        SendErrorKind::Tls | SendErrorKind::HttpsUnsupported => SendFailure::Tls,
+        SendErrorKind::Closed => SendFailure::Disconnected,
+        SendErrorKind::ResponseTooLarge => SendFailure::ResponseTooLarge,
+        SendErrorKind::Protocol => SendFailure::Protocol,
+        _ => SendFailure::Other,
+    })
+}
+
+/// The beginning of a body, in a buffer of its own, so that history does not hold on to the rest.
+fn excerpt(body: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(&body[..body.len().min(EXCERPT)])
+}

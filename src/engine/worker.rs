@@ -1,0 +1,322 @@
+//! Sending what was enqueued.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{BoxFuture, Either, select};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+
+use super::assembly::Parts;
+use super::flight::fly;
+use crate::id::{DeliveryId, Fence};
+use crate::store::{ClaimRequest, Claimed, Listen, Settled, Settlement, StoreError};
+use crate::time::elapsed;
+
+/// How long to leave a store alone that has just failed.
+const STORE_PAUSE: Duration = Duration::from_millis(250);
+
+/// The shortest wait after a look that found nothing, whatever the store says of the next.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// Claims deliveries, sends them, and records what came of it.
+///
+/// A worker is one future: it runs where it is polled, on any runtime. Everything in flight is polled by that
+/// one task, so a sender that blocks its thread stalls the worker. Any number of workers, here and in other
+/// processes, can run over one store.
+///
+/// Dropping the future is what a crash is: what was in flight stays claimed until its lease ends, is recorded as
+/// interrupted, and is sent again. To stop without that, let the future given to
+/// [`run_until`](Self::run_until) complete.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    parts: Arc<Parts>,
+}
+
+impl Worker {
+    pub(super) fn new(parts: Arc<Parts>) -> Self {
+        Self { parts }
+    }
+
+    /// Works without end.
+    pub async fn run(&self) {
+        self.run_until(std::future::pending()).await;
+    }
+
+    /// Works until `stop` completes, then claims no more, gives what is in flight the engine's grace period to
+    /// finish, and hands the rest back uncounted.
+    ///
+    /// Failures of the store are waited out: nothing is lost by them, and nothing is reported as done that was
+    /// not committed.
+    pub async fn run_until(&self, stop: impl Future<Output = ()> + Send) {
+        let mut flights = FuturesUnordered::new();
+        let mut chores: FuturesUnordered<BoxFuture<'_, Chore>> = FuturesUnordered::new();
+        chores.push(stop.map(|()| Chore::Stop).boxed());
+        let mut shift = Shift::new(&self.parts);
+        loop {
+            if let Some(settle) = shift.start_settling() {
+                chores.push(settle);
+            }
+            if let Some(look) = shift.start_looking() {
+                chores.push(look);
+            }
+            if shift.is_over() {
+                return;
+            }
+            let event = poll_fn(|cx| {
+                // Whatever has landed by now is settled together.
+                let mut landed = false;
+                while let Poll::Ready(Some(settlement)) = flights.poll_next_unpin(cx) {
+                    shift.land(settlement);
+                    landed = true;
+                }
+                match chores.poll_next_unpin(cx) {
+                    Poll::Ready(Some(chore)) => Poll::Ready(Some(chore)),
+                    _ if landed => Poll::Ready(None),
+                    _ => Poll::Pending,
+                }
+            });
+            match event.await {
+                None => {}
+                Some(Chore::Stop) => chores.push(shift.stop()),
+                Some(Chore::GraceOver) => {
+                    flights.clear();
+                    chores.push(shift.end_grace());
+                }
+                Some(Chore::HandedBack) => shift.handing_back = false,
+                Some(Chore::Settled { settlements, settled }) => {
+                    chores.extend(shift.settled(settlements, settled));
+                }
+                Some(Chore::Looked(Ok(found))) => {
+                    let (claimed, then) = shift.found(found);
+                    for claimed in claimed {
+                        flights.push(fly(Arc::clone(&self.parts), claimed));
+                    }
+                    chores.extend(then);
+                }
+                Some(Chore::Looked(Err(_))) => {
+                    shift.looking = false;
+                    chores.push(shift.rest());
+                }
+                Some(Chore::LookAgain) => (shift.looking, shift.waiting) = (false, false),
+                Some(Chore::Rested) => shift.resting = false,
+            }
+        }
+    }
+}
+
+/// What a worker does beside sending.
+enum Chore {
+    Stop,
+    GraceOver,
+    HandedBack,
+    Settled {
+        settlements: Vec<Settlement>,
+        settled: Result<Vec<Settled>, StoreError>,
+    },
+    Looked(Result<Found, StoreError>),
+    LookAgain,
+    Rested,
+}
+
+/// What a look at the store found.
+struct Found {
+    claimed: Vec<Claimed>,
+    /// Whether it was all that is due now.
+    is_all: bool,
+    /// When something becomes due; `None` if nothing will without the store ringing.
+    next: Option<DateTime<Utc>>,
+    /// Listening since before the look.
+    ring: Listen,
+}
+
+/// One run of a worker, as far as it is not the flights themselves.
+struct Shift<'a> {
+    parts: &'a Arc<Parts>,
+    /// What is in flight, to be handed back if it does not land in time.
+    aloft: Vec<(DeliveryId, Fence)>,
+    /// Landed, not yet settled. It gathers while a settlement is under way: that is all the batching there is, so
+    /// at low load nothing waits for company.
+    landed: Vec<Settlement>,
+    settling: bool,
+    /// Looking for work, or waiting for some.
+    looking: bool,
+    waiting: bool,
+    /// Leaving a store alone that has failed.
+    resting: bool,
+    handing_back: bool,
+    stopping: bool,
+    grace_is_over: bool,
+}
+
+impl<'a> Shift<'a> {
+    fn new(parts: &'a Arc<Parts>) -> Self {
+        Self {
+            parts,
+            aloft: Vec::new(),
+            landed: Vec::new(),
+            settling: false,
+            looking: false,
+            waiting: false,
+            resting: false,
+            handing_back: false,
+            stopping: false,
+            grace_is_over: false,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let idle = self.aloft.is_empty() && self.landed.is_empty() && !self.settling && !self.handing_back;
+        self.stopping && idle && !self.looking
+    }
+
+    fn land(&mut self, settlement: Settlement) {
+        if let Some(at) = self.aloft.iter().position(|(id, _)| *id == settlement.id) {
+            self.aloft.swap_remove(at);
+        }
+        self.landed.push(settlement);
+    }
+
+    fn start_settling(&mut self) -> Option<BoxFuture<'a, Chore>> {
+        if self.settling || self.resting || self.landed.is_empty() {
+            return None;
+        }
+        self.settling = true;
+        let settlements = std::mem::take(&mut self.landed);
+        let parts = self.parts;
+        let settle = async move {
+            let settled = parts.store.settle(settlements.clone(), parts.timer.now()).await;
+            Chore::Settled { settlements, settled }
+        };
+        Some(settle.boxed())
+    }
+
+    fn settled(
+        &mut self,
+        settlements: Vec<Settlement>,
+        settled: Result<Vec<Settled>, StoreError>,
+    ) -> Option<BoxFuture<'a, Chore>> {
+        self.settling = false;
+        if settled.is_ok() || self.grace_is_over {
+            // Where the lease was lost, someone else has the delivery and will settle it.
+            return None;
+        }
+        // They are settled again later. Those that were settled all the same then answer that the lease is lost.
+        self.landed.splice(0..0, settlements);
+        Some(self.rest())
+    }
+
+    fn start_looking(&mut self) -> Option<BoxFuture<'a, Chore>> {
+        // What has landed but is not settled still holds memory and a lease, so a store that is slow to settle is
+        // not asked for more than it can take.
+        let free = self
+            .parts
+            .in_flight
+            .saturating_sub(self.aloft.len() + self.landed.len());
+        if self.stopping || self.looking || self.resting || free == 0 {
+            return None;
+        }
+        self.looking = true;
+        let parts = self.parts;
+        Some(async move { Chore::Looked(look(parts, free).await) }.boxed())
+    }
+
+    /// Takes what was found, and says what to do next.
+    fn found(&mut self, found: Found) -> (Vec<Claimed>, Option<BoxFuture<'a, Chore>>) {
+        self.looking = false;
+        let claims = found.claimed.iter().map(|claimed| (claimed.id, claimed.fence));
+        if self.stopping {
+            return (Vec::new(), Some(self.hand_back(claims.collect())));
+        }
+        self.aloft.extend(claims);
+        let then = found.is_all.then(|| {
+            (self.looking, self.waiting) = (true, true);
+            let parts = self.parts;
+            let until_due = found
+                .next
+                .map(|next| elapsed(parts.timer.now(), next).max(SHORTEST_WAIT));
+            let span = until_due.map_or(parts.poll_interval, |span| span.min(parts.poll_interval));
+            async move {
+                let due = parts.timer.sleep(span);
+                match select(found.ring, due).await {
+                    Either::Left(_) | Either::Right(_) => Chore::LookAgain,
+                }
+            }
+            .boxed()
+        });
+        (found.claimed, then)
+    }
+
+    fn rest(&mut self) -> BoxFuture<'a, Chore> {
+        self.resting = true;
+        let parts = self.parts;
+        async move {
+            parts.timer.sleep(STORE_PAUSE).await;
+            Chore::Rested
+        }
+        .boxed()
+    }
+
+    fn stop(&mut self) -> BoxFuture<'a, Chore> {
+        self.stopping = true;
+        if self.waiting {
+            self.looking = false;
+        }
+        let parts = self.parts;
+        async move {
+            parts.timer.sleep(parts.grace).await;
+            Chore::GraceOver
+        }
+        .boxed()
+    }
+
+    /// Gives up on what has not landed.
+    fn end_grace(&mut self) -> BoxFuture<'a, Chore> {
+        self.grace_is_over = true;
+        let claims = std::mem::take(&mut self.aloft);
+        self.hand_back(claims)
+    }
+
+    /// If the store will not have them back, the leases end by themselves.
+    fn hand_back(&mut self, claims: Vec<(DeliveryId, Fence)>) -> BoxFuture<'a, Chore> {
+        self.handing_back = true;
+        let parts = self.parts;
+        async move {
+            let _ = parts.store.release(claims, parts.timer.now()).await;
+            Chore::HandedBack
+        }
+        .boxed()
+    }
+}
+
+async fn look(parts: &Parts, max: usize) -> Result<Found, StoreError> {
+    let ring = parts.store.wake().listen();
+    let now = parts.timer.now();
+    let request = ClaimRequest {
+        holder: parts.holder.clone(),
+        now,
+        lease: parts.lease(),
+        max,
+    };
+    let claimed = parts.store.claim(request).await?;
+    if claimed.len() == max {
+        return Ok(Found {
+            claimed,
+            is_all: false,
+            next: None,
+            ring,
+        });
+    }
+    // What was claimed must not be lost by this second question failing: then the next look is soon enough.
+    let next = parts.store.next_due(now).await.unwrap_or(None);
+    let is_all = claimed.is_empty() || next.is_none_or(|next| next > now);
+    Ok(Found {
+        claimed,
+        is_all,
+        next,
+        ring,
+    })
+}
