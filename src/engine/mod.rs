@@ -45,6 +45,7 @@ mod assembly;
 mod dispatcher;
 mod flight;
 mod registration;
+mod tasks;
 
 mod timer;
 #[cfg(feature = "tokio")]
@@ -55,6 +56,9 @@ pub use self::assembly::{Engine, EngineBuilder};
 pub use self::dispatcher::{Dispatcher, EnqueueError, Receipt, SaveAuthError};
 pub use self::registration::{RegisterError, Registration};
 
+pub use self::tasks::{
+    AcceptError, Callbacks, NewCall, TaskContext, TaskError, TaskRunner, TaskRunnerBuilder, TaskWork,
+};
 pub use self::timer::Timer;
 #[cfg(feature = "tokio")]
 pub use self::tokio::TokioTimer;

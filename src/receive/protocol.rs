@@ -1,0 +1,89 @@
+//! What a message says.
+
+use std::fmt::{self, Debug};
+use std::marker::PhantomData;
+
+use bytes::Bytes;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+/// Reads a provider's messages, and tells copies of one from each other.
+///
+/// # Contract
+///
+/// Pure. `read` is given the head of the request and the verified, inflated body, which may be anything at all: it
+/// must not panic, and what it cannot read is [`Unreadable`], which loses nothing. `key` is the same for every
+/// copy of one message and different for different ones.
+pub trait Protocol: Debug + Send + Sync + 'static {
+    /// What a message is read as.
+    type Event: Send;
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] where the shape is not one that is known. The handler gets the bytes then.
+    fn read(&self, head: &Parts, body: &Bytes) -> Result<Self::Event, Unreadable>;
+
+    /// The provider's own key of a message; `None` where it has none, and then a digest of the body stands in.
+    fn key(&self, head: &Parts, event: &Self::Event) -> Option<String>;
+}
+
+/// What came, as far as it could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload<E> {
+    /// It is of a known shape.
+    Known(E),
+    /// It is authentic and of a shape that is not known: a new kind of event, perhaps. The bytes are in
+    /// [`Received::body`](super::Received::body).
+    Unknown,
+}
+
+/// The shape of a message is not one that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the shape of the message is not known")]
+pub struct Unreadable;
+
+/// A protocol of one's own: each message is a JSON document of one type.
+///
+/// ```
+/// use ringback::receive::JsonEvents;
+/// use ringback::task::{Callback, TaskStatus};
+///
+/// // What an asynchronous call rings back with.
+/// let protocol = JsonEvents::new(|callback: &Callback| {
+///     Some(format!("{}/{}", callback.task_id, callback.status.as_str()))
+/// });
+/// ```
+pub struct JsonEvents<T> {
+    key: fn(&T) -> Option<String>,
+    event: PhantomData<fn() -> T>,
+}
+
+impl<T> JsonEvents<T> {
+    /// Messages of that type, told apart by that key.
+    pub fn new(key: fn(&T) -> Option<String>) -> Self {
+        Self {
+            key,
+            event: PhantomData,
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> Protocol for JsonEvents<T> {
+    type Event = T;
+
+    fn read(&self, _head: &Parts, body: &Bytes) -> Result<T, Unreadable> {
+        serde_json::from_slice(body).map_err(|_| Unreadable)
+    }
+
+    fn key(&self, _head: &Parts, event: &T) -> Option<String> {
+        (self.key)(event)
+    }
+}
+
+impl<T> Debug for JsonEvents<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JsonEvents<{}>", std::any::type_name::<T>())
+    }
+}
