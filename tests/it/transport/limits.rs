@@ -122,3 +122,30 @@ async fn headers_over_the_limit_are_refused_even_if_the_client_has_read_them() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_stays_within_the_limits_for_ever_ends_when_the_future_is_dropped() {
+    let drip = Peer::start(|mut connection| async move {
+        connection.request().await?;
+        connection
+            .write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+            .await?;
+        loop {
+            connection.write(b"x").await?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let not_yet = endless(
+        b"",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100),
+        Arc::default(),
+    )
+    .await;
+    for peer in [drip, not_yet] {
+        for sender in senders() {
+            let result = timeout(Duration::from_millis(100), post(&*sender, &peer.url("/"))).await;
+            assert!(result.is_err(), "{result:?}");
+        }
+    }
+}
