@@ -113,6 +113,15 @@ async fn a_response_may_be_as_large_as_the_limit_and_no_larger() {
 }
 
 #[tokio::test]
+async fn a_length_over_the_limit_is_refused_without_waiting_for_the_body() {
+    let peer = Peer::answering("HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n").await;
+    for sender in senders() {
+        let kind = timeout(Duration::from_secs(5), failure(&*sender, &peer.url("/"))).await;
+        assert_eq!(kind, Ok(SendErrorKind::ResponseTooLarge));
+    }
+}
+
+#[tokio::test]
 async fn headers_over_the_limit_are_refused_even_if_the_client_has_read_them() {
     let peer = Peer::answering(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(40_000))).await;
     for sender in senders() {

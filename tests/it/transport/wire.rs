@@ -35,33 +35,10 @@ async fn request_line_is_the_signed_path(sender: &dyn HttpSender, url: &WebhookU
 #[tokio::test]
 async fn tricky_paths_arrive_as_they_were_signed() {
     let peer = Peer::echo().await;
-    for path in [
-        "",
-        "/",
-        "?",
-        "/?",
-        "?a",
-        "//",
-        "//a//b/",
-        "/a/...",
-        "/.a/..b/c..",
-        "/%2e%2e%2e",
-        "/%2Fa%2f",
-        "/%00%ff",
-        "/a?b?c=/../d&e[]=%7B",
-        "/;a=1/,b",
-        "/'!$&()*+,;=:@~-_",
-        "/*",
-        "/a:b@c",
-        "/http://other.example/",
-        "/[x]",
-        "/%41%61",
-        "/a?%20+",
-        "/?&&==",
-        "/a%5Cb",
-        "/@evil.example",
-        "/:80/",
-    ] {
+    let paths = "/ ? /? ?a // //a//b/ /a/... /.a/..b/c.. /%2e%2e%2e /%2Fa%2f /%00%ff /a?b?c=/../d&e[]=%7B \
+                 /;a=1/,b /'!$&()*+,;=:@~-_ /* /a:b@c /http://other.example/ /[x] /%41%61 /a?%20+ /?&&== /a%5Cb \
+                 /@evil.example /:80/";
+    for path in paths.split_whitespace().chain([""]) {
         let url = WebhookUrl::parse(&peer.url(path)).expect(path);
         for sender in senders() {
             request_line_is_the_signed_path(&*sender, &url).await;
