@@ -198,7 +198,7 @@ async fn a_kept_connection_that_was_closed_is_replaced() {
         let peer = closing(Some(ok(b"")), Arc::clone(&requests)).await;
         for _ in 0..3 {
             post(&*sender, &peer.url("/")).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!((requests.load(Ordering::SeqCst), peer.connections()), (3, 3));
     }
