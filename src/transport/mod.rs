@@ -1,8 +1,8 @@
 //! One HTTP exchange, and what keeps it within bounds.
 //!
 //! Everything that goes out goes through an [`HttpSender`]: a trait of one exchange, so that any HTTP client fits
-//! behind it. Two adapters come with the crate: [`HyperSender`] (feature `hyper`), the recommended one, and
-//! [`ReqwestSender`] (feature `reqwest`). A closure becomes a sender with [`sender_fn`].
+//! behind it. Two adapters come with the crate: `HyperSender` (feature `hyper`), the recommended one, and
+//! `ReqwestSender` (feature `reqwest`). A closure becomes a sender with [`sender_fn`].
 //!
 //! A webhook's URL comes from outside, so the adapters treat it as hostile: a [`Guard`] decides where they may
 //! go, on the very address they dial, and [`ResponseLimits`] how much they read of what comes back. They follow

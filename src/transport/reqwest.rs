@@ -1,6 +1,7 @@
 //! The sender for applications that have reqwest already.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -37,7 +38,7 @@ use super::tls::Tls;
 /// assert_eq!(sender.supports_https(), cfg!(feature = "rustls"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ReqwestSender {
     client: Client,
     guard: Arc<Guard>,
@@ -45,7 +46,6 @@ pub struct ReqwestSender {
 }
 
 /// Settings of a [`ReqwestSender`].
-#[derive(Debug)]
 #[must_use]
 pub struct ReqwestSenderBuilder {
     resolver: GuardedResolver,
@@ -105,7 +105,8 @@ impl ReqwestSenderBuilder {
 
     /// The client's other settings: time limits, pools, sockets, default headers. By default 5 s for connecting, and
     /// up to 16 unused connections per host for up to 30 s. What the [contract](HttpSender#contract) and the
-    /// guard depend on is set over it, and so is TLS.
+    /// guard depend on is set over it, and so is TLS. What sidesteps resolving there, such as `resolve` or
+    /// `unix_socket`, sidesteps the guard.
     pub fn client(mut self, client: ClientBuilder) -> Self {
         self.client = client;
         self
@@ -192,6 +193,25 @@ fn classify(error: reqwest::Error) -> SendError {
         SendError::new(SendErrorKind::TimedOut, error)
     } else {
         exchange::classify(error.into())
+    }
+}
+
+// The client's default headers may hold secrets, so both leave the client out.
+
+impl fmt::Debug for ReqwestSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestSender")
+            .field("guard", &self.guard)
+            .field("https", &self.https)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ReqwestSenderBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestSenderBuilder")
+            .field("resolver", &self.resolver)
+            .finish_non_exhaustive()
     }
 }
 

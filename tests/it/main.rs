@@ -3,3 +3,5 @@
 
 mod schedule;
 mod worker;
+mod transport;
+mod url;
