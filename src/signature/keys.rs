@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::scheme::Canonical;
 #[cfg(feature = "ed25519")]
 use super::{Ed25519SigningKey, Ed25519VerifyingKey};
-use super::{Refusal, Signature, Signatures};
+use super::{Refusal, Signature, Signatures, SignedDate};
 
 /// What makes signatures.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub enum SigningKey {
 impl SigningKey {
     pub(super) fn sign(&self, canonical: Canonical<'_>) -> Result<Signature, Refusal> {
         match self {
-            Self::Hmac(key) => key.sign(canonical).map(Signature::HmacSha256),
+            Self::Hmac(key) => key.sign(canonical).map(|(mac, _)| Signature::HmacSha256(mac)),
             #[cfg(feature = "ed25519")]
             Self::Ed25519(key) => key.sign(canonical).map(Signature::Ed25519),
         }
@@ -58,9 +58,13 @@ pub enum VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Whether one of the signatures was made with this key over these bytes: `Mismatch` if none was,
-    /// `UnknownKey` if none is of this key's kind.
-    pub(super) fn verify(&self, canonical: Canonical<'_>, signatures: &Signatures) -> Result<(), Refusal> {
+    /// The signed date, if one of the signatures was made with this key over these bytes. `Mismatch` if none
+    /// was, `UnknownKey` if none is of this key's kind.
+    pub(super) fn verify<'a>(
+        &self,
+        canonical: Canonical<'a>,
+        signatures: &Signatures,
+    ) -> Result<Option<SignedDate<'a>>, Refusal> {
         match self {
             Self::Hmac(key) => key.verify(canonical, signatures),
             #[cfg(feature = "ed25519")]
@@ -122,25 +126,23 @@ impl HmacKey {
         mac.finalize().into_bytes().into()
     }
 
-    fn sign(&self, canonical: Canonical<'_>) -> Result<[u8; 32], Refusal> {
+    fn sign<'a>(&self, canonical: Canonical<'a>) -> Result<([u8; 32], Option<SignedDate<'a>>), Refusal> {
         let mut mac = self.0.clone();
-        canonical.write(&mut |piece| mac.update(piece))?;
-        Ok(mac.finalize().into_bytes().into())
+        let date = canonical.write(&mut |piece| mac.update(piece))?;
+        Ok((mac.finalize().into_bytes().into(), date))
     }
 
-    fn verify(&self, canonical: Canonical<'_>, signatures: &Signatures) -> Result<(), Refusal> {
-        let mut presented = signatures
-            .iter()
-            .filter_map(|signature| match signature {
-                Signature::HmacSha256(bytes) => Some(bytes),
-                Signature::Ed25519(_) => None,
-            })
-            .peekable();
+    fn verify<'a>(
+        &self,
+        canonical: Canonical<'a>,
+        signatures: &Signatures,
+    ) -> Result<Option<SignedDate<'a>>, Refusal> {
+        let mut presented = signatures.hmac_sha256().peekable();
         presented.peek().ok_or(Refusal::UnknownKey)?;
-        let right = self.sign(canonical)?;
+        let (right, date) = self.sign(canonical)?;
         let held = presented.fold(Choice::from(0), |held, bytes| held | bytes.ct_eq(&right));
         if held.into() {
-            Ok(())
+            Ok(date)
         } else {
             Err(Refusal::Mismatch)
         }
