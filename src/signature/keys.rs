@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use hmac::digest::CtOutput;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
 use super::scheme::Canonical;
@@ -26,7 +26,7 @@ pub enum SigningKey {
 impl SigningKey {
     pub(super) fn sign(&self, canonical: Canonical<'_>) -> Result<Signature, Refusal> {
         match self {
-            Self::Hmac(key) => key.sign(canonical).map(|(mac, _)| Signature::HmacSha256(mac)),
+            Self::Hmac(key) => key.sign(canonical).map(Signature::HmacSha256),
             #[cfg(feature = "ed25519")]
             Self::Ed25519(key) => key.sign(canonical).map(Signature::Ed25519),
         }
@@ -126,10 +126,9 @@ impl HmacKey {
         mac.finalize().into_bytes().into()
     }
 
-    fn sign<'a>(&self, canonical: Canonical<'a>) -> Result<([u8; 32], Option<SignedDate<'a>>), Refusal> {
-        let mut mac = self.0.clone();
-        let date = canonical.write(&mut |piece| mac.update(piece))?;
-        Ok((mac.finalize().into_bytes().into(), date))
+    fn sign(&self, canonical: Canonical<'_>) -> Result<[u8; 32], Refusal> {
+        let (mac, _) = self.mac_of(canonical)?;
+        Ok(mac.into_bytes().into())
     }
 
     fn verify<'a>(
@@ -139,13 +138,21 @@ impl HmacKey {
     ) -> Result<Option<SignedDate<'a>>, Refusal> {
         let mut presented = signatures.hmac_sha256().peekable();
         presented.peek().ok_or(Refusal::UnknownKey)?;
-        let (right, date) = self.sign(canonical)?;
-        let held = presented.fold(Choice::from(0), |held, bytes| held | bytes.ct_eq(&right));
-        if held.into() {
-            Ok(date)
-        } else {
-            Err(Refusal::Mismatch)
-        }
+        let (right, date) = self.mac_of(canonical)?;
+        let held = presented.fold(false, |held, bytes| {
+            held | (right == CtOutput::new((*bytes).into()))
+        });
+        if held { Ok(date) } else { Err(Refusal::Mismatch) }
+    }
+
+    /// The HMAC, in a form that compares in constant time, and the date it covers.
+    fn mac_of<'a>(
+        &self,
+        canonical: Canonical<'a>,
+    ) -> Result<(CtOutput<Hmac<Sha256>>, Option<SignedDate<'a>>), Refusal> {
+        let mut mac = self.0.clone();
+        let date = canonical.write(&mut |piece| mac.update(piece))?;
+        Ok((mac.finalize(), date))
     }
 }
 
