@@ -12,7 +12,7 @@ static SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-sign");
 ///
 /// No date is signed, so an old message is as good as a new one: de-duplicate on the body's `webhook_id`.
 ///
-/// Source: <https://docs.truv.com/docs/webhooks-security>.
+/// Source: <https://truv.com/docs/api-reference/security>.
 ///
 /// ```
 /// use chrono::DateTime;
