@@ -3,8 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::date::iso8601;
-use super::{HmacKey, Message, Refusal, Scheme, SignError, Signature, Signatures};
+use super::{HmacKey, Message, Refusal, Scheme, SignError, Signature, Signatures, SignedDate};
 
 static SIGNATURE: HeaderName = HeaderName::from_static("bi-signature");
 static DATE: HeaderName = HeaderName::from_static("bi-signature-date");
@@ -78,11 +77,17 @@ impl Scheme for BiSignature {
         Ok(())
     }
 
-    fn signatures(&self, message: &Message<'_>) -> Result<Signatures, Refusal> {
-        Signature::hmac_sha256_from_base64(message.sole_header(&SIGNATURE)?).map(Signatures::from)
+    fn signatures(&self, message: &Message<'_>, found: &mut Signatures) -> Result<(), Refusal> {
+        found.push(Signature::hmac_sha256_from_base64(
+            message.sole_header(&SIGNATURE)?,
+        )?)
     }
 
-    fn canonical(&self, message: &Message<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
+    fn canonical<'a>(
+        &self,
+        message: &Message<'a>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<Option<SignedDate<'a>>, Refusal> {
         let endpoint = match &self.endpoint {
             Endpoint::Path => message.path(),
             Endpoint::PathAndQuery => message.target,
@@ -92,11 +97,7 @@ impl Scheme for BiSignature {
         pieces(message.method.as_str(), endpoint, date, message.body)
             .into_iter()
             .for_each(sink);
-        Ok(())
-    }
-
-    fn signed_at(&self, message: &Message<'_>) -> Result<Option<DateTime<Utc>>, Refusal> {
-        iso8601(message.sole_header(&DATE)?).map(Some)
+        Ok(Some(SignedDate::iso8601(date)))
     }
 
     fn attach(&self, signatures: &Signatures, headers: &mut HeaderMap) -> Result<(), SignError> {

@@ -4,6 +4,34 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::Refusal;
 
+/// A date under a signature, as it is written. [`Verifier`](super::Verifier) reads it once the signature held.
+#[derive(Debug, Clone, Copy)]
+pub struct SignedDate<'a> {
+    text: &'a [u8],
+    reader: fn(&[u8]) -> Result<DateTime<Utc>, Refusal>,
+}
+
+impl<'a> SignedDate<'a> {
+    /// A date that [`iso8601`] reads.
+    pub fn iso8601(text: &'a [u8]) -> Self {
+        Self::new(text, iso8601)
+    }
+
+    /// A date that [`unix_seconds`] reads.
+    pub fn unix_seconds(text: &'a [u8]) -> Self {
+        Self::new(text, unix_seconds)
+    }
+
+    /// A date that is written in another way, and what reads it.
+    pub fn new(text: &'a [u8], reader: fn(&[u8]) -> Result<DateTime<Utc>, Refusal>) -> Self {
+        Self { text, reader }
+    }
+
+    pub(super) fn read(self) -> Result<DateTime<Utc>, Refusal> {
+        (self.reader)(self.text)
+    }
+}
+
 /// Reads an ISO 8601 date and time: `2022-06-27T11:08:52`, none to nine digits of fraction, then `Z` or an
 /// offset (`+02:00`, `+0200`, `+02`). Years 1 to 9999.
 ///

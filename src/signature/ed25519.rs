@@ -8,7 +8,7 @@ use ed25519_dalek::Signer;
 use zeroize::Zeroizing;
 
 use super::scheme::Canonical;
-use super::{KeyError, Refusal, Signature, Signatures};
+use super::{KeyError, Refusal, Signatures, SignedDate};
 
 /// A private key. Whoever has it can sign; receivers get its [public half](Self::verifying_key).
 #[derive(Clone)]
@@ -44,7 +44,8 @@ impl Ed25519SigningKey {
     }
 
     pub(super) fn sign(&self, canonical: Canonical<'_>) -> Result<[u8; 64], Refusal> {
-        Ok(self.0.sign(&canonical.gather()?).to_bytes())
+        let (signed, _) = canonical.gather()?;
+        Ok(self.0.sign(&signed).to_bytes())
     }
 }
 
@@ -98,21 +99,19 @@ impl Ed25519VerifyingKey {
         format!("whpk_{}", STANDARD.encode(self.0.as_bytes()))
     }
 
-    pub(super) fn verify(&self, canonical: Canonical<'_>, signatures: &Signatures) -> Result<(), Refusal> {
+    pub(super) fn verify<'a>(
+        &self,
+        canonical: Canonical<'a>,
+        signatures: &Signatures,
+    ) -> Result<Option<SignedDate<'a>>, Refusal> {
         let mut presented = signatures
-            .iter()
-            .filter_map(|signature| match signature {
-                Signature::Ed25519(bytes) => Some(ed25519_dalek::Signature::from_bytes(bytes)),
-                Signature::HmacSha256(_) => None,
-            })
+            .ed25519()
+            .map(ed25519_dalek::Signature::from_bytes)
             .peekable();
         presented.peek().ok_or(Refusal::UnknownKey)?;
-        let signed = canonical.gather()?;
-        if presented.any(|signature| self.0.verify_strict(&signed, &signature).is_ok()) {
-            Ok(())
-        } else {
-            Err(Refusal::Mismatch)
-        }
+        let (signed, date) = canonical.gather()?;
+        let held = presented.any(|signature| self.0.verify_strict(&signed, &signature).is_ok());
+        if held { Ok(date) } else { Err(Refusal::Mismatch) }
     }
 }
 

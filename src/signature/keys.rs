@@ -2,15 +2,15 @@
 
 use std::fmt;
 
+use hmac::digest::CtOutput;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
 use super::scheme::Canonical;
 #[cfg(feature = "ed25519")]
 use super::{Ed25519SigningKey, Ed25519VerifyingKey};
-use super::{Refusal, Signature, Signatures};
+use super::{Refusal, Signature, Signatures, SignedDate};
 
 /// What makes signatures.
 #[derive(Debug, Clone)]
@@ -58,9 +58,13 @@ pub enum VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Whether one of the signatures was made with this key over these bytes: `Mismatch` if none was,
-    /// `UnknownKey` if none is of this key's kind.
-    pub(super) fn verify(&self, canonical: Canonical<'_>, signatures: &Signatures) -> Result<(), Refusal> {
+    /// The signed date, if one of the signatures was made with this key over these bytes. `Mismatch` if none
+    /// was, `UnknownKey` if none is of this key's kind.
+    pub(super) fn verify<'a>(
+        &self,
+        canonical: Canonical<'a>,
+        signatures: &Signatures,
+    ) -> Result<Option<SignedDate<'a>>, Refusal> {
         match self {
             Self::Hmac(key) => key.verify(canonical, signatures),
             #[cfg(feature = "ed25519")]
@@ -123,27 +127,32 @@ impl HmacKey {
     }
 
     fn sign(&self, canonical: Canonical<'_>) -> Result<[u8; 32], Refusal> {
-        let mut mac = self.0.clone();
-        canonical.write(&mut |piece| mac.update(piece))?;
-        Ok(mac.finalize().into_bytes().into())
+        let (mac, _) = self.mac_of(canonical)?;
+        Ok(mac.into_bytes().into())
     }
 
-    fn verify(&self, canonical: Canonical<'_>, signatures: &Signatures) -> Result<(), Refusal> {
-        let mut presented = signatures
-            .iter()
-            .filter_map(|signature| match signature {
-                Signature::HmacSha256(bytes) => Some(bytes),
-                Signature::Ed25519(_) => None,
-            })
-            .peekable();
+    fn verify<'a>(
+        &self,
+        canonical: Canonical<'a>,
+        signatures: &Signatures,
+    ) -> Result<Option<SignedDate<'a>>, Refusal> {
+        let mut presented = signatures.hmac_sha256().peekable();
         presented.peek().ok_or(Refusal::UnknownKey)?;
-        let right = self.sign(canonical)?;
-        let held = presented.fold(Choice::from(0), |held, bytes| held | bytes.ct_eq(&right));
-        if held.into() {
-            Ok(())
-        } else {
-            Err(Refusal::Mismatch)
-        }
+        let (right, date) = self.mac_of(canonical)?;
+        let held = presented.fold(false, |held, bytes| {
+            held | (right == CtOutput::new((*bytes).into()))
+        });
+        if held { Ok(date) } else { Err(Refusal::Mismatch) }
+    }
+
+    /// The HMAC, in a form that compares in constant time, and the date it covers.
+    fn mac_of<'a>(
+        &self,
+        canonical: Canonical<'a>,
+    ) -> Result<(CtOutput<Hmac<Sha256>>, Option<SignedDate<'a>>), Refusal> {
+        let mut mac = self.0.clone();
+        let date = canonical.write(&mut |piece| mac.update(piece))?;
+        Ok((mac.finalize(), date))
     }
 }
 

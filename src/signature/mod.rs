@@ -59,6 +59,7 @@ mod value;
 mod verify;
 
 pub use bi::BiSignature;
+pub use date::SignedDate;
 #[cfg(feature = "ed25519")]
 pub use ed25519::{Ed25519SigningKey, Ed25519VerifyingKey};
 pub use keys::{HmacKey, KeyError, SigningKey, VerifyingKey};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, Method, Request};
 
-use super::{Refusal, SignError, Signatures};
+use super::{Refusal, SignError, Signatures, SignedDate};
 
 /// What is signed or verified: one HTTP request, as it is on the wire.
 #[derive(Debug, Clone, Copy)]
@@ -63,12 +63,11 @@ impl<'a, B: AsRef<[u8]>> From<&'a Request<B>> for Message<'a> {
 ///
 /// - [`canonical`](Self::canonical) is a function of the message alone, and writes the same bytes when signing
 ///   (after [`stamp`](Self::stamp)) and when verifying. It never reads the signature itself.
-/// - Everything the message is trusted for is under the signature; a date that is not is not returned by
-///   [`signed_at`](Self::signed_at).
+/// - The date it returns is among the bytes it writes, and is read by others only once the signature held.
 /// - [`signatures`](Self::signatures) decodes strictly: a text that differs in one bit decodes to another value
 ///   or not at all. It never panics, whatever the headers hold.
 /// - [`stamp`](Self::stamp) and [`attach`](Self::attach) replace what an earlier attempt left in the headers.
-/// - To keep verification free of allocations, `signatures`, `canonical` and `signed_at` should make none.
+/// - To keep verification free of allocations, `signatures` and `canonical` should make none.
 ///
 /// # Errors
 ///
@@ -92,16 +91,17 @@ impl<'a, B: AsRef<[u8]>> From<&'a Request<B>> for Message<'a> {
 ///     fn stamp(&self, _: DateTime<Utc>, _: &mut HeaderMap) -> Result<(), SignError> {
 ///         Ok(())
 ///     }
-///     fn signatures(&self, message: &Message<'_>) -> Result<Signatures, Refusal> {
+///     fn signatures(&self, message: &Message<'_>, found: &mut Signatures) -> Result<(), Refusal> {
 ///         let header = message.sole_header(&SIGNATURE)?;
 ///         let hex = header.strip_prefix(b"sha256=").ok_or(Refusal::MalformedSignature)?;
-///         Ok(Signature::hmac_sha256_from_hex(hex)?.into())
+///         found.push(Signature::hmac_sha256_from_hex(hex)?)
 ///     }
-///     fn canonical(&self, message: &Message<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
+///     fn canonical<'a>(
+///         &self,
+///         message: &Message<'a>,
+///         sink: &mut dyn FnMut(&[u8]),
+///     ) -> Result<Option<SignedDate<'a>>, Refusal> {
 ///         sink(message.body);
-///         Ok(())
-///     }
-///     fn signed_at(&self, _: &Message<'_>) -> Result<Option<DateTime<Utc>>, Refusal> {
 ///         Ok(None)
 ///     }
 ///     fn attach(&self, signatures: &Signatures, headers: &mut HeaderMap) -> Result<(), SignError> {
@@ -142,10 +142,6 @@ impl<'a, B: AsRef<[u8]>> From<&'a Request<B>> for Message<'a> {
 ///     fn elements<'a>(header: &'a [u8], name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
 ///         header.split(|byte| *byte == b',').filter_map(move |element| element.strip_prefix(name))
 ///     }
-///
-///     fn date<'a>(message: &Message<'a>) -> Result<&'a [u8], Refusal> {
-///         Self::elements(message.sole_header(&SIGNATURE)?, b"t=").next().ok_or(Refusal::MalformedSignature)
-///     }
 /// }
 ///
 /// impl Scheme for Stripe {
@@ -153,16 +149,21 @@ impl<'a, B: AsRef<[u8]>> From<&'a Request<B>> for Message<'a> {
 ///         headers.insert(&SIGNATURE, HeaderValue::try_from(format!("t={}", at.timestamp()))?);
 ///         Ok(())
 ///     }
-///     fn signatures(&self, message: &Message<'_>) -> Result<Signatures, Refusal> {
-///         let elements = Self::elements(message.sole_header(&SIGNATURE)?, b"v1=");
-///         Signatures::try_from_iter(elements.map(Signature::hmac_sha256_from_hex))
-///     }
-///     fn canonical(&self, message: &Message<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
-///         [Self::date(message)?, b".", message.body].into_iter().for_each(sink);
+///     fn signatures(&self, message: &Message<'_>, found: &mut Signatures) -> Result<(), Refusal> {
+///         for hex in Self::elements(message.sole_header(&SIGNATURE)?, b"v1=") {
+///             found.push(Signature::hmac_sha256_from_hex(hex)?)?;
+///         }
 ///         Ok(())
 ///     }
-///     fn signed_at(&self, message: &Message<'_>) -> Result<Option<DateTime<Utc>>, Refusal> {
-///         date::unix_seconds(Self::date(message)?).map(Some)
+///     fn canonical<'a>(
+///         &self,
+///         message: &Message<'a>,
+///         sink: &mut dyn FnMut(&[u8]),
+///     ) -> Result<Option<SignedDate<'a>>, Refusal> {
+///         let header = message.sole_header(&SIGNATURE)?;
+///         let date = Self::elements(header, b"t=").next().ok_or(Refusal::MalformedSignature)?;
+///         [date, b".", message.body].into_iter().for_each(sink);
+///         Ok(Some(SignedDate::unix_seconds(date)))
 ///     }
 ///     fn attach(&self, signatures: &Signatures, headers: &mut HeaderMap) -> Result<(), SignError> {
 ///         let mut value = headers[&SIGNATURE].to_str().unwrap_or_default().to_owned();
@@ -197,28 +198,25 @@ pub trait Scheme: Debug + Send + Sync + 'static {
     /// [`SignError::HeaderValue`] if a value cannot stand in a header.
     fn stamp(&self, at: DateTime<Utc>, headers: &mut HeaderMap) -> Result<(), SignError>;
 
-    /// The signatures that the message presents, decoded. One that holds is enough.
+    /// Finds and decodes the signatures that the message presents. One that holds is enough.
     ///
     /// # Errors
     ///
     /// [`Refusal::MissingHeader`], [`Refusal::RepeatedHeader`], [`Refusal::MalformedSignature`],
     /// [`Refusal::TooManySignatures`].
-    fn signatures(&self, message: &Message<'_>) -> Result<Signatures, Refusal>;
+    fn signatures(&self, message: &Message<'_>, found: &mut Signatures) -> Result<(), Refusal>;
 
-    /// Writes the bytes under the signature, in as many pieces as is convenient.
+    /// Writes the bytes under the signature, in as many pieces as is convenient, and returns the date that is
+    /// among them, unread, if the scheme signs one.
     ///
     /// # Errors
     ///
     /// A [`Refusal`] if the message lacks something the signature covers.
-    fn canonical(&self, message: &Message<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Refusal>;
-
-    /// The instant that is under the signature, `None` if the scheme signs none. Called only once the
-    /// signature held.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::MalformedDate`].
-    fn signed_at(&self, message: &Message<'_>) -> Result<Option<DateTime<Utc>>, Refusal>;
+    fn canonical<'a>(
+        &self,
+        message: &Message<'a>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<Option<SignedDate<'a>>, Refusal>;
 
     /// Puts signatures, newest key first and never none, where the receiver looks for them. A scheme whose
     /// header has room for only one takes the first.
@@ -234,16 +232,16 @@ impl<S: Scheme + ?Sized> Scheme for Arc<S> {
         (**self).stamp(at, headers)
     }
 
-    fn signatures(&self, message: &Message<'_>) -> Result<Signatures, Refusal> {
-        (**self).signatures(message)
+    fn signatures(&self, message: &Message<'_>, found: &mut Signatures) -> Result<(), Refusal> {
+        (**self).signatures(message, found)
     }
 
-    fn canonical(&self, message: &Message<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
+    fn canonical<'a>(
+        &self,
+        message: &Message<'a>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<Option<SignedDate<'a>>, Refusal> {
         (**self).canonical(message, sink)
-    }
-
-    fn signed_at(&self, message: &Message<'_>) -> Result<Option<DateTime<Utc>>, Refusal> {
-        (**self).signed_at(message)
     }
 
     fn attach(&self, signatures: &Signatures, headers: &mut HeaderMap) -> Result<(), SignError> {
@@ -255,19 +253,19 @@ impl<S: Scheme + ?Sized> Scheme for Arc<S> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Canonical<'a> {
     pub(super) scheme: &'a dyn Scheme,
-    pub(super) message: &'a Message<'a>,
+    pub(super) message: Message<'a>,
 }
 
-impl Canonical<'_> {
-    pub(super) fn write(self, sink: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
-        self.scheme.canonical(self.message, sink)
+impl<'a> Canonical<'a> {
+    pub(super) fn write(self, sink: &mut dyn FnMut(&[u8])) -> Result<Option<SignedDate<'a>>, Refusal> {
+        self.scheme.canonical(&self.message, sink)
     }
 
     /// All of the bytes in one piece, for algorithms that read them twice.
     #[cfg(feature = "ed25519")]
-    pub(super) fn gather(self) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn gather(self) -> Result<(Vec<u8>, Option<SignedDate<'a>>), Refusal> {
         let mut bytes = Vec::with_capacity(self.message.body.len() + 128);
-        self.write(&mut |piece| bytes.extend_from_slice(piece))?;
-        Ok(bytes)
+        let date = self.write(&mut |piece| bytes.extend_from_slice(piece))?;
+        Ok((bytes, date))
     }
 }

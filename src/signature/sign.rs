@@ -63,9 +63,12 @@ impl Signer {
         };
         let canonical = Canonical {
             scheme: &*self.scheme,
-            message: &message,
+            message,
         };
-        let signatures = Signatures::try_from_iter(self.keys.iter().map(|key| key.sign(canonical)))?;
+        let mut signatures = Signatures::default();
+        for key in &self.keys {
+            signatures.push(key.sign(canonical)?)?;
+        }
         self.scheme.attach(&signatures, headers)
     }
 

@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::date::unix_seconds;
-use super::{HmacKey, KeyError, Message, Refusal, Scheme, SignError, Signature, Signatures};
+use super::{HmacKey, KeyError, Message, Refusal, Scheme, SignError, Signature, Signatures, SignedDate};
 
 static ID: HeaderName = HeaderName::from_static("webhook-id");
 static TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -54,22 +53,25 @@ impl Scheme for StandardWebhooks {
         Ok(())
     }
 
-    fn signatures(&self, message: &Message<'_>) -> Result<Signatures, Refusal> {
-        let entries = message.sole_header(&SIGNATURE)?.split(|byte| *byte == b' ');
-        Signatures::try_from_iter(entries.filter_map(known).map(Ok))
+    fn signatures(&self, message: &Message<'_>, found: &mut Signatures) -> Result<(), Refusal> {
+        let mut entries = message
+            .sole_header(&SIGNATURE)?
+            .split(|byte| *byte == b' ')
+            .filter_map(known);
+        entries.try_for_each(|signature| found.push(signature))
     }
 
-    fn canonical(&self, message: &Message<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
+    fn canonical<'a>(
+        &self,
+        message: &Message<'a>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<Option<SignedDate<'a>>, Refusal> {
         let id = message.sole_header(&ID)?;
         let timestamp = message.sole_header(&TIMESTAMP)?;
         [id, b".", timestamp, b".", message.body]
             .into_iter()
             .for_each(sink);
-        Ok(())
-    }
-
-    fn signed_at(&self, message: &Message<'_>) -> Result<Option<DateTime<Utc>>, Refusal> {
-        unix_seconds(message.sole_header(&TIMESTAMP)?).map(Some)
+        Ok(Some(SignedDate::unix_seconds(timestamp)))
     }
 
     fn attach(&self, signatures: &Signatures, headers: &mut HeaderMap) -> Result<(), SignError> {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Message, Refusal, Scheme, SignError, Signature, Signatures};
+use super::{Message, Refusal, Scheme, SignError, Signature, Signatures, SignedDate};
 
 static SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-sign");
 
@@ -12,7 +12,7 @@ static SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-sign");
 ///
 /// No date is signed, so an old message is as good as a new one: de-duplicate on the body's `webhook_id`.
 ///
-/// Source: <https://docs.truv.com/docs/webhooks-security>.
+/// Source: <https://truv.com/docs/api-reference/security>.
 ///
 /// ```
 /// use chrono::DateTime;
@@ -36,18 +36,18 @@ impl Scheme for TruvSignature {
         Ok(())
     }
 
-    fn signatures(&self, message: &Message<'_>) -> Result<Signatures, Refusal> {
+    fn signatures(&self, message: &Message<'_>, found: &mut Signatures) -> Result<(), Refusal> {
         let header = message.sole_header(&SIGNATURE)?;
         let hex = header.strip_prefix(b"v1=").ok_or(Refusal::MalformedSignature)?;
-        Signature::hmac_sha256_from_hex(hex).map(Signatures::from)
+        found.push(Signature::hmac_sha256_from_hex(hex)?)
     }
 
-    fn canonical(&self, message: &Message<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
+    fn canonical<'a>(
+        &self,
+        message: &Message<'a>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<Option<SignedDate<'a>>, Refusal> {
         sink(message.body);
-        Ok(())
-    }
-
-    fn signed_at(&self, _message: &Message<'_>) -> Result<Option<DateTime<Utc>>, Refusal> {
         Ok(None)
     }
 

@@ -137,21 +137,6 @@ impl Signatures {
         Ok(())
     }
 
-    /// Takes them as they are decoded, up to the first that cannot be.
-    ///
-    /// # Errors
-    ///
-    /// The first error among them; [`Refusal::TooManySignatures`] if there are more than fit.
-    pub fn try_from_iter(
-        decoded: impl IntoIterator<Item = Result<Signature, Refusal>>,
-    ) -> Result<Self, Refusal> {
-        let mut signatures = Self::default();
-        for signature in decoded {
-            signatures.push(signature?)?;
-        }
-        Ok(signatures)
-    }
-
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Signature> {
         self.0.iter().map_while(Option::as_ref)
@@ -162,22 +147,33 @@ impl Signatures {
         self.iter().next().is_none()
     }
 
+    /// Those made with HMAC and SHA-256.
+    pub(super) fn hmac_sha256(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.iter().filter_map(|signature| match signature {
+            Signature::HmacSha256(bytes) => Some(bytes),
+            Signature::Ed25519(_) => None,
+        })
+    }
+
+    /// Those made with Ed25519.
+    #[cfg(feature = "ed25519")]
+    pub(super) fn ed25519(&self) -> impl Iterator<Item = &[u8; 64]> {
+        self.iter().filter_map(|signature| match signature {
+            Signature::Ed25519(bytes) => Some(bytes),
+            Signature::HmacSha256(_) => None,
+        })
+    }
+
     /// The first one made with HMAC and SHA-256: the newest key's, for schemes with room for one.
     ///
     /// # Errors
     ///
     /// [`SignError::KeyKind`] if there is none.
-    pub fn newest_hmac_sha256(&self) -> Result<&Signature, SignError> {
-        self.iter()
-            .find(|signature| matches!(signature, Signature::HmacSha256(_)))
+    pub fn newest_hmac_sha256(&self) -> Result<Signature, SignError> {
+        self.hmac_sha256()
+            .next()
+            .copied()
+            .map(Signature::HmacSha256)
             .ok_or(SignError::KeyKind)
-    }
-}
-
-impl From<Signature> for Signatures {
-    fn from(signature: Signature) -> Self {
-        let mut places = [None; Self::LIMIT];
-        places[0] = Some(signature);
-        Self(places)
     }
 }

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderName;
 use thiserror::Error;
 
 use super::scheme::Canonical;
-use super::{Message, Scheme, Signatures, VerifyingKey};
-use crate::time::{after, before};
+use super::{Message, Scheme, Signatures, SignedDate, VerifyingKey};
 
 /// How far a signed date may lie ahead of the receiver's clock, whatever the age limit: clocks differ.
-const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
+const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// Verifies messages by one scheme, against every key that may still be in use.
 ///
@@ -47,27 +46,33 @@ impl Verifier {
     /// Why the message is not to be trusted. Answer the sender 401 or 400 without the reason's details, and keep
     /// those for your own log.
     pub fn verify(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<Verified, Refusal> {
-        let signatures = self.scheme.signatures(message)?;
+        let mut signatures = Signatures::default();
+        self.scheme.signatures(message, &mut signatures)?;
         if signatures.is_empty() {
             return Err(Refusal::MalformedSignature);
         }
-        let key = self.key_that_signed(message, &signatures)?;
-        let signed_at = self.scheme.signed_at(message)?;
+        let (key, date) = self.key_that_signed(message, &signatures)?;
+        let signed_at = date.map(SignedDate::read).transpose()?;
         if let Some(signed_at) = signed_at {
             self.max_age.check(signed_at, now)?;
         }
         Ok(Verified { signed_at, key })
     }
 
-    fn key_that_signed(&self, message: &Message<'_>, signatures: &Signatures) -> Result<usize, Refusal> {
+    /// The number of the key, and the date that it vouches for.
+    fn key_that_signed<'a>(
+        &'a self,
+        message: &Message<'a>,
+        signatures: &Signatures,
+    ) -> Result<(usize, Option<SignedDate<'a>>), Refusal> {
         let canonical = Canonical {
             scheme: &*self.scheme,
-            message,
+            message: *message,
         };
         let mut refusal = Refusal::UnknownKey;
         for (number, key) in self.keys.iter().enumerate() {
             match key.verify(canonical, signatures) {
-                Ok(()) => return Ok(number),
+                Ok(date) => return Ok((number, date)),
                 Err(Refusal::UnknownKey) => {}
                 Err(other) => refusal = other,
             }
@@ -108,9 +113,10 @@ impl MaxAge {
     }
 
     fn check(self, signed_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
-        match self.0 {
-            _ if signed_at > after(now, MAX_AHEAD) => Err(Refusal::FromTheFuture),
-            Some(limit) if signed_at < before(now, limit) => Err(Refusal::Stale),
+        let age = now.signed_duration_since(signed_at);
+        match (age.to_std(), self.0) {
+            (Err(_), _) if -age > MAX_AHEAD => Err(Refusal::FromTheFuture),
+            (Ok(age), Some(limit)) if age > limit => Err(Refusal::Stale),
             _ => Ok(()),
         }
     }

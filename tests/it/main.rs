@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod schedule;
-mod worker;
+mod signature;
 mod transport;
 mod url;
+mod worker;
