@@ -27,8 +27,6 @@ pub mod system;
 pub mod transport;
 
 // Floor 3: what runs.
-#[cfg(feature = "client")]
-pub mod client;
 #[cfg(feature = "engine")]
 pub mod engine;
 pub mod receive;

@@ -34,11 +34,11 @@ pub trait Entropy: std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// The operating system's randomness, through a generator of the thread's own.
-#[cfg(any(feature = "engine", feature = "client"))]
+#[cfg(feature = "engine")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
-#[cfg(any(feature = "engine", feature = "client"))]
+#[cfg(feature = "engine")]
 impl Entropy for SystemEntropy {
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     fn fill(&self, buffer: &mut [u8]) {
