@@ -1,1 +1,7 @@
-//! (placeholder)
+//! (written below)
+
+mod entropy;
+mod time;
+
+pub use self::entropy::SeededEntropy;
+pub use self::time::ManualTime;
