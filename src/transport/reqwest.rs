@@ -1,0 +1,206 @@
+//! The sender for applications that have reqwest already.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use reqwest::dns::{Addrs, Name, Resolving};
+use reqwest::{Client, ClientBuilder, Url};
+
+use super::HttpSender;
+use super::error::{SendError, SendErrorKind};
+use super::exchange::{self, GuardedResolver};
+use super::guard::Guard;
+use super::limits::ResponseLimits;
+use super::resolve::Resolve;
+#[cfg(feature = "rustls")]
+use super::tls::Tls;
+
+/// A sender on reqwest: HTTP/1.1, connections kept and used again, `https` with the feature `rustls`.
+///
+/// reqwest parses the URL anew, by the WHATWG rules. Where that changes the path, the query, the host or the port, the
+/// request is refused ([`UrlChanged`](SendErrorKind::UrlChanged)) instead of sent elsewhere than signed; a
+/// [`WebhookUrl`](crate::url::WebhookUrl) is never changed. Names are resolved through a [`Resolve`], and a
+/// [`Guard`] judges the very addresses that are dialled. Redirects, proxies, decompression and reqwest's own retries
+/// are off. Response headers end at 100 lines and about 400 KiB whatever the [`ResponseLimits`].
+///
+/// reqwest adds `accept: */*` where the request has no `accept` header.
+///
+/// Cheap to clone; clones share their connections. Needs a tokio runtime to send in.
+///
+/// ```
+/// use ringback::transport::{Guard, HttpSender, ReqwestSender};
+///
+/// let sender = ReqwestSender::builder().guard(Guard::default().allow_loopback()).build()?;
+/// assert_eq!(sender.supports_https(), cfg!(feature = "rustls"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ReqwestSender {
+    client: Client,
+    guard: Arc<Guard>,
+    https: bool,
+}
+
+/// Settings of a [`ReqwestSender`].
+#[derive(Debug)]
+#[must_use]
+pub struct ReqwestSenderBuilder {
+    resolver: GuardedResolver,
+    client: ClientBuilder,
+    #[cfg(feature = "rustls")]
+    tls: Tls,
+}
+
+/// reqwest could not make a client of the settings.
+#[derive(Debug, thiserror::Error)]
+#[error("the reqwest client could not be built")]
+pub struct BuildError {
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl ReqwestSender {
+    /// Starts from the default settings: `https` and public addresses only.
+    pub fn builder() -> ReqwestSenderBuilder {
+        ReqwestSenderBuilder {
+            resolver: GuardedResolver::default(),
+            client: Client::builder()
+                .connect_timeout(exchange::CONNECT_TIMEOUT)
+                .pool_idle_timeout(exchange::IDLE_TIMEOUT)
+                .pool_max_idle_per_host(exchange::MAX_IDLE_PER_HOST),
+            #[cfg(feature = "rustls")]
+            tls: Tls::default(),
+        }
+    }
+
+    /// Sends through a client made elsewhere, with its connections, proxies and TLS.
+    ///
+    /// The guard then judges only URLs, not the addresses that names resolve to: a name that resolves to a private
+    /// address gets through, unless the client's own resolver prevents it. And the
+    /// [contract](HttpSender#contract) is kept only by a client built with `redirect(Policy::none())`,
+    /// `retry(never())`, `no_proxy()`, and without decompression and cookies. `https` is taken to be supported.
+    pub fn dangerous_from_client(client: Client, guard: Guard) -> Self {
+        Self {
+            client,
+            guard: Arc::new(guard),
+            https: true,
+        }
+    }
+}
+
+impl ReqwestSenderBuilder {
+    /// Where the sender may go. By default [`Guard::default`]: `https` and public addresses only.
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.resolver.guard = Arc::new(guard);
+        self
+    }
+
+    /// Who resolves host names. By default the [operating system](super::SystemResolver).
+    pub fn resolver(mut self, resolver: impl Resolve) -> Self {
+        self.resolver.resolver = Arc::new(resolver);
+        self
+    }
+
+    /// The client's other settings: time limits, pools, sockets, default headers. By default 5 s for connecting, and
+    /// up to 16 unused connections per host for up to 30 s. What the [contract](HttpSender#contract) and the
+    /// guard depend on is set over it, and so is TLS.
+    pub fn client(mut self, client: ClientBuilder) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// Whom to trust and what to show for TLS. By default the Mozilla roots and no client certificate.
+    #[cfg(feature = "rustls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// The sender.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`], if reqwest refuses.
+    pub fn build(self) -> Result<ReqwestSender, BuildError> {
+        let guard = Arc::clone(&self.resolver.guard);
+        // Another crate in the same program may have switched reqwest's features on; so all is switched off here.
+        let client = self
+            .client
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .dns_resolver(self.resolver);
+        #[cfg(feature = "rustls")]
+        let client = client.tls_backend_preconfigured(self.tls.client_config());
+        let client = client
+            .build()
+            .map_err(|error| BuildError { source: error.into() })?;
+        Ok(ReqwestSender {
+            client,
+            guard,
+            https: cfg!(feature = "rustls"),
+        })
+    }
+}
+
+#[async_trait]
+impl HttpSender for ReqwestSender {
+    async fn send(
+        &self,
+        request: Request<Bytes>,
+        limits: &ResponseLimits,
+    ) -> Result<Response<Bytes>, SendError> {
+        exchange::check_destination(request.uri(), &self.guard, self.https)?;
+        let url = reread(request.uri()).ok_or(SendErrorKind::UrlChanged)?;
+        let (head, body) = request.into_parts();
+        let mut request = reqwest::Request::new(head.method, url);
+        *request.headers_mut() = head.headers;
+        *request.body_mut() = Some(body.into());
+        let response = self.client.execute(request).await.map_err(classify)?;
+        exchange::read_response(response.into(), limits).await
+    }
+
+    fn supports_https(&self) -> bool {
+        self.https
+    }
+}
+
+/// The URI as reqwest reads it, if that is how it is written.
+fn reread(uri: &Uri) -> Option<Url> {
+    let url = Url::parse(&uri.to_string()).ok()?;
+    let same = Some(url.scheme()) == uri.scheme_str()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.host_str() == uri.host()
+        && (url.port() == uri.port_u16() || url.port_or_known_default() == uri.port_u16())
+        && url.path() == uri.path()
+        && url.query() == uri.query();
+    same.then_some(url)
+}
+
+fn classify(error: reqwest::Error) -> SendError {
+    let error = error.without_url();
+    if error.is_timeout() {
+        SendError::new(SendErrorKind::TimedOut, error)
+    } else {
+        exchange::classify(error.into())
+    }
+}
+
+impl reqwest::dns::Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.clone();
+        Box::pin(async move {
+            let addresses = resolver.resolve(name.as_str()).await?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
