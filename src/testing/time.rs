@@ -24,19 +24,17 @@ use crate::time::{Clock, after};
 /// ```
 /// use std::time::Duration;
 /// use chrono::DateTime;
-/// use futures_util::poll;
+/// use futures_util::FutureExt;
 /// use ringback::engine::Timer;
 /// use ringback::testing::ManualTime;
 ///
-/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let time = ManualTime::new(DateTime::UNIX_EPOCH);
 /// let mut nap = time.sleep(Duration::from_secs(60));
-/// assert!(poll!(&mut nap).is_pending());
+/// assert!((&mut nap).now_or_never().is_none());
 /// time.advance(Duration::from_secs(59));
-/// assert!(poll!(&mut nap).is_pending());
+/// assert!((&mut nap).now_or_never().is_none());
 /// time.advance(Duration::from_secs(1));
-/// assert!(poll!(&mut nap).is_ready());
-/// # });
+/// assert!(nap.now_or_never().is_some());
 /// ```
 #[derive(Clone)]
 pub struct ManualTime(Arc<Mutex<Hands>>);
