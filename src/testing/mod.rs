@@ -1,1 +1,11 @@
-//! (placeholder)
+//! (written below)
+
+mod entropy;
+mod faults;
+mod sender;
+mod time;
+
+pub use self::entropy::SeededEntropy;
+pub use self::faults::{Fault, FaultCounts, FaultyStore};
+pub use self::sender::{Received, Reply, ScriptedSender};
+pub use self::time::ManualTime;

@@ -1,0 +1,334 @@
+//! Stores that fail.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::SeededEntropy;
+use crate::delivery::{Attempt, Webhook};
+use crate::engine::Timer;
+use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::store::{
+    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
+    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, StoreErrorKind,
+    TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
+};
+
+/// What happens to one call of a [`FaultyStore`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing: the call is carried out and answered.
+    None,
+    /// The call is not carried out. The caller gets an error of this kind.
+    Refused(StoreErrorKind),
+    /// The call is carried out, but its answer is lost. The caller gets [`StoreErrorKind::Unknown`].
+    ReplyLost,
+    /// The call is carried out and answered, after this long.
+    Delayed(Duration),
+}
+
+/// How many faults of each kind there were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FaultCounts {
+    /// Calls that were not carried out.
+    pub refused: u64,
+    /// Calls whose answers were lost.
+    pub replies_lost: u64,
+    /// Calls that took long.
+    pub delayed: u64,
+}
+
+/// A store around another one, with faults where a plan puts them.
+///
+/// The plan is asked once for each call, with the name of the called method ([`"claim"`](DeliveryStore::claim),
+/// say), and decides what happens to it. Delays are slept on the timer.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chrono::DateTime;
+/// use ringback::store::{DeliveryStore, MemoryStore, StoreErrorKind};
+/// use ringback::testing::{Fault, FaultyStore, ManualTime};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let time = Arc::new(ManualTime::new(DateTime::UNIX_EPOCH));
+/// let mut calls = 0;
+/// let store = FaultyStore::new(Arc::new(MemoryStore::new()), time, move |method| {
+///     calls += 1;
+///     match method {
+///         "reserve_numbers" if calls == 1 => Fault::ReplyLost,
+///         _ => Fault::None,
+///     }
+/// });
+/// let lost = store.reserve_numbers(5).await.unwrap_err();
+/// assert_eq!(lost.kind(), StoreErrorKind::Unknown);
+/// assert_eq!(store.reserve_numbers(1).await.unwrap(), 6, "the first call was carried out");
+/// # });
+/// ```
+pub struct FaultyStore<S: ?Sized> {
+    store: Arc<S>,
+    timer: Arc<dyn Timer>,
+    state: Mutex<State>,
+}
+
+struct State {
+    plan: Plan,
+    counts: FaultCounts,
+}
+
+type Plan = Box<dyn FnMut(&'static str) -> Fault + Send>;
+
+impl<S: ?Sized> FaultyStore<S> {
+    /// That store, with this plan.
+    pub fn new(
+        store: Arc<S>,
+        timer: Arc<dyn Timer>,
+        plan: impl FnMut(&'static str) -> Fault + Send + 'static,
+    ) -> Self {
+        let state = State {
+            plan: Box::new(plan),
+            counts: FaultCounts::default(),
+        };
+        Self {
+            store,
+            timer,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// That store, with a plan drawn by lot: of 1,000 calls, about so many meet a fault. Each kind of fault is as
+    /// likely as the others; delays are of up to a second.
+    pub fn seeded(store: Arc<S>, timer: Arc<dyn Timer>, seed: u64, per_mille: u64) -> Self {
+        let lots = SeededEntropy::new(seed);
+        Self::new(store, timer, move |_| {
+            if lots.below(1_000) >= per_mille {
+                return Fault::None;
+            }
+            match lots.below(3) {
+                0 => Fault::Refused(StoreErrorKind::Unavailable),
+                1 => Fault::ReplyLost,
+                _ => Fault::Delayed(Duration::from_millis(lots.below(1_000))),
+            }
+        })
+    }
+
+    /// The faults so far.
+    pub fn counts(&self) -> FaultCounts {
+        self.state().counts
+    }
+
+    async fn through<T, F>(&self, method: &'static str, call: impl FnOnce() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        match self.next_fault(method) {
+            Fault::None => call().await,
+            Fault::Refused(kind) => Err(StoreError::new(kind)),
+            Fault::ReplyLost => {
+                call().await?;
+                Err(StoreError::new(StoreErrorKind::Unknown))
+            }
+            Fault::Delayed(span) => {
+                self.timer.sleep(span).await;
+                call().await
+            }
+        }
+    }
+
+    fn next_fault(&self, method: &'static str) -> Fault {
+        let mut state = self.state();
+        let fault = (state.plan)(method);
+        match fault {
+            Fault::None => {}
+            Fault::Refused(_) => state.counts.refused += 1,
+            Fault::ReplyLost => state.counts.replies_lost += 1,
+            Fault::Delayed(_) => state.counts.delayed += 1,
+        }
+        fault
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: fmt::Debug + ?Sized> fmt::Debug for FaultyStore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyStore")
+            .field("store", &self.store)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl<S: DeliveryStore + ?Sized> DeliveryStore for FaultyStore<S> {
+    async fn enqueue(&self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Result<Vec<Enqueued>, StoreError> {
+        self.through("enqueue", || self.store.enqueue(events, now)).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
+        self.through("claim", || self.store.claim(request)).await
+    }
+
+    async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        self.through("settle", || self.store.settle(settlements, now))
+            .await
+    }
+
+    async fn release(
+        &self,
+        claims: Vec<(DeliveryId, Fence)>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        self.through("release", || self.store.release(claims, now)).await
+    }
+
+    async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.through("next_due", || self.store.next_due(now)).await
+    }
+
+    async fn reserve_numbers(&self, count: u32) -> Result<i64, StoreError> {
+        self.through("reserve_numbers", || self.store.reserve_numbers(count))
+            .await
+    }
+
+    fn wake(&self) -> &Wake {
+        self.store.wake()
+    }
+}
+
+#[async_trait]
+impl<S: WebhookStore + ?Sized> WebhookStore for FaultyStore<S> {
+    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.through("save_webhook", || self.store.save_webhook(webhook, now))
+            .await
+    }
+
+    async fn remove_webhook(&self, id: &WebhookId, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.through("remove_webhook", || self.store.remove_webhook(id, now))
+            .await
+    }
+
+    async fn webhook(&self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, StoreError> {
+        self.through("webhook", || self.store.webhook(id)).await
+    }
+
+    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        self.through("webhooks", || self.store.webhooks(scope)).await
+    }
+
+    async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {
+        self.through("save_auth", || self.store.save_auth(record)).await
+    }
+
+    async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
+        self.through("remove_auth", || self.store.remove_auth(id)).await
+    }
+
+    async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
+        self.through("auth", || self.store.auth(id)).await
+    }
+}
+
+#[async_trait]
+impl<S: Inspect + ?Sized> Inspect for FaultyStore<S> {
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, StoreError> {
+        self.through("delivery", || self.store.delivery(id)).await
+    }
+
+    async fn deliveries_of(&self, scope: &Scope, event: &EventId) -> Result<Vec<DeliveryRecord>, StoreError> {
+        self.through("deliveries_of", || self.store.deliveries_of(scope, event))
+            .await
+    }
+
+    async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        self.through("attempts", || self.store.attempts(id)).await
+    }
+
+    async fn replay(&self, id: DeliveryId, now: DateTime<Utc>) -> Result<Replayed, StoreError> {
+        self.through("replay", || self.store.replay(id, now)).await
+    }
+}
+
+#[async_trait]
+impl<S: TaskStore + ?Sized> TaskStore for FaultyStore<S> {
+    async fn create_task(&self, task: NewTask, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.through("create_task", || self.store.create_task(task, now))
+            .await
+    }
+
+    async fn task(&self, id: &TaskId) -> Result<Option<TaskRecord>, StoreError> {
+        self.through("task", || self.store.task(id)).await
+    }
+
+    async fn claim_tasks(&self, request: ClaimRequest) -> Result<Vec<ClaimedTask>, StoreError> {
+        self.through("claim_tasks", || self.store.claim_tasks(request))
+            .await
+    }
+
+    async fn renew_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        self.through("renew_task", || self.store.renew_task(id, fence, lease, now))
+            .await
+    }
+
+    async fn finish_task(
+        &self,
+        settlement: TaskSettlement,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        self.through("finish_task", || self.store.finish_task(settlement, now))
+            .await
+    }
+
+    async fn next_task_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.through("next_task_due", || self.store.next_task_due(now))
+            .await
+    }
+
+    fn task_wake(&self) -> &Wake {
+        self.store.task_wake()
+    }
+}
+
+#[async_trait]
+impl<S: SeenStore + ?Sized> SeenStore for FaultyStore<S> {
+    async fn begin(&self, key: &SeenKey, lease: Duration, now: DateTime<Utc>) -> Result<Seen, StoreError> {
+        self.through("begin", || self.store.begin(key, lease, now)).await
+    }
+
+    async fn finish(
+        &self,
+        key: &SeenKey,
+        fence: Fence,
+        keep: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        self.through("finish", || self.store.finish(key, fence, keep, now))
+            .await
+    }
+
+    async fn abandon(&self, key: &SeenKey, fence: Fence, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.through("abandon", || self.store.abandon(key, fence, now))
+            .await
+    }
+
+    async fn forget_expired(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        self.through("forget_expired", || self.store.forget_expired(max, now))
+            .await
+    }
+}
