@@ -8,6 +8,7 @@
 // Floor 0: small values that everything shares.
 pub mod id;
 pub mod json;
+mod query;
 pub mod secret;
 pub mod time;
 pub mod url;
