@@ -51,13 +51,4 @@ impl PayloadError {
             column: error.column(),
         }
     }
-
-    /// An error of shape found outside of serde_json, so without a place.
-    pub(crate) const fn shape() -> Self {
-        Self {
-            kind: PayloadErrorKind::Shape,
-            line: 0,
-            column: 0,
-        }
-    }
 }

@@ -1,0 +1,356 @@
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use thiserror::Error;
+
+use crate::json::Timestamp;
+
+/// A span of time, from its start up to and without its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Window {
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
+}
+
+impl Window {
+    /// The first instant.
+    pub fn start(&self) -> DateTime<Utc> {
+        self.start
+    }
+
+    /// The first instant after.
+    pub fn end(&self) -> DateTime<Utc> {
+        self.end
+    }
+
+    /// Whether the instant is within.
+    pub fn contains(&self, instant: DateTime<Utc>) -> bool {
+        self.start <= instant && instant < self.end
+    }
+
+    /// The start as a `fromDate`: whole seconds, with `Z`.
+    pub fn from_date(&self) -> Timestamp {
+        whole_seconds(self.start)
+    }
+
+    /// The end as a `toDate` to ask with.
+    pub fn to_date(&self) -> Timestamp {
+        whole_seconds(self.end)
+    }
+
+    /// The last second within as a `toDate`, which is how notifications print it: `10:14:59` for a window that
+    /// ends at 10:15.
+    pub fn last_second(&self) -> Timestamp {
+        whole_seconds((self.end - TimeDelta::seconds(1)).max(self.start))
+    }
+}
+
+fn whole_seconds(instant: DateTime<Utc>) -> Timestamp {
+    Timestamp::from(instant.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// How far back events can be polled for \[YP\].
+const POLL_REACH: TimeDelta = TimeDelta::days(7);
+
+/// The longest window of one poll \[YP\].
+const POLL_WINDOW: TimeDelta = TimeDelta::minutes(60);
+
+/// The calls that recover the events of an outage: windows of at most 60 minutes, at most 7 days back \[YP\].
+///
+/// The windows touch and cover everything that can still be had. Whether Yodlee counts an event at the very end
+/// of a window to it is not documented, so an event there may come twice, but not be lost.
+///
+/// ```
+/// use chrono::{TimeDelta, DateTime, Utc};
+/// use ringback::provider::yodlee::PollPlan;
+///
+/// let now: DateTime<Utc> = "2024-03-11T12:00:00Z".parse().unwrap();
+/// let plan = PollPlan::new(now - TimeDelta::minutes(150), now, now)?;
+/// let spans: Vec<_> = plan.windows().map(|w| (w.end() - w.start()).num_minutes()).collect();
+/// assert_eq!(spans, [60, 60, 30]);
+/// assert_eq!(plan.lost(), None);
+/// assert_eq!(
+///     plan.windows().next().unwrap().from_date().as_str(),
+///     "2024-03-11T09:30:00Z",
+/// );
+/// # Ok::<(), ringback::provider::yodlee::PollError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollPlan {
+    lost: Option<Window>,
+    reachable: Window,
+}
+
+/// Why there is nothing to poll for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PollError {
+    /// The end is before the start.
+    #[error("the end is before the start")]
+    EndBeforeStart,
+    /// The end is in the future, which Yodlee refuses.
+    #[error("the end is in the future")]
+    InTheFuture,
+}
+
+impl PollPlan {
+    /// Plans to poll for the events from `start` to `end`. Both are cut to whole seconds, so the next plan
+    /// should start from [`PollPlan::end`]. The plan is for now: what is 7 days old is refused a second later.
+    ///
+    /// # Errors
+    ///
+    /// [`PollError`] if the end is before the start or in the future.
+    pub fn new(start: DateTime<Utc>, end: DateTime<Utc>, now: DateTime<Utc>) -> Result<Self, PollError> {
+        if end < start {
+            return Err(PollError::EndBeforeStart);
+        }
+        if end > now {
+            return Err(PollError::InTheFuture);
+        }
+        let (start, end) = (floor(start, 1), floor(end, 1));
+        // Rounded up, so that the first window never begins before what can be had.
+        let oldest = now
+            .checked_sub_signed(POLL_REACH)
+            .map_or(DateTime::<Utc>::MIN_UTC, ceil_second);
+        let reachable = Window {
+            start: start.max(oldest).min(end.max(start)),
+            end,
+        };
+        let reachable = if end < oldest {
+            Window { start: end, end }
+        } else {
+            reachable
+        };
+        let lost = (start < oldest).then(|| Window {
+            start,
+            end: oldest.min(end),
+        });
+        Ok(Self { lost, reachable })
+    }
+
+    /// What is too old to be had any more.
+    pub fn lost(&self) -> Option<Window> {
+        self.lost
+    }
+
+    /// Where the plan ends, and the next one should start.
+    pub fn end(&self) -> DateTime<Utc> {
+        self.reachable.end
+    }
+
+    /// The windows to poll, oldest first; at most 169.
+    pub fn windows(&self) -> impl Iterator<Item = Window> + use<> {
+        let end = self.reachable.end;
+        let mut start = self.reachable.start;
+        std::iter::from_fn(move || {
+            if start >= end {
+                return None;
+            }
+            let window = Window {
+                start,
+                end: start
+                    .checked_add_signed(POLL_WINDOW)
+                    .map_or(end, |next| next.min(end)),
+            };
+            start = window.end;
+            Some(window)
+        })
+    }
+}
+
+/// How updates are gathered into notifications: windows aligned to UTC, and at most so many users in each
+/// notification. By default 15 minutes and 2000 users \[YN\].
+///
+/// ```
+/// use chrono::{DateTime, Utc};
+/// use ringback::provider::yodlee::Digest;
+///
+/// let digest = Digest::default();
+/// let at: DateTime<Utc> = "2024-03-04T10:14:59.999Z".parse().unwrap();
+/// let window = digest.window(at);
+/// assert_eq!(window.from_date().as_str(), "2024-03-04T10:00:00Z");
+/// assert_eq!(window.last_second().as_str(), "2024-03-04T10:14:59Z");
+///
+/// let sizes: Vec<_> = digest.notifications(5000).map(|users| users.len()).collect();
+/// assert_eq!(sizes, [2000, 2000, 1000]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest {
+    interval_seconds: i64,
+    max_users: NonZeroUsize,
+}
+
+/// Why an interval does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the interval is not a whole number of minutes that divides a day")]
+pub struct DigestError;
+
+impl Digest {
+    /// Windows of that many minutes, and that many users a notification.
+    ///
+    /// # Errors
+    ///
+    /// [`DigestError`] unless a day is a whole number of intervals, since windows begin at the same times each
+    /// day.
+    pub fn new(interval_minutes: u32, max_users: NonZeroUsize) -> Result<Self, DigestError> {
+        const MINUTES_A_DAY: u32 = 24 * 60;
+        match MINUTES_A_DAY.checked_rem(interval_minutes) {
+            Some(0) => Ok(Self {
+                interval_seconds: i64::from(interval_minutes) * 60,
+                max_users,
+            }),
+            _ => Err(DigestError),
+        }
+    }
+
+    /// The window that an update at this instant belongs to.
+    pub fn window(&self, instant: DateTime<Utc>) -> Window {
+        let start = floor(instant, self.interval_seconds);
+        let end = start.checked_add_signed(TimeDelta::seconds(self.interval_seconds));
+        Window {
+            start,
+            end: end.unwrap_or(DateTime::<Utc>::MAX_UTC),
+        }
+    }
+
+    /// Which of that many users go into each notification, in order; none if there are none.
+    pub fn notifications(&self, users: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let size = self.max_users.get();
+        (0..users)
+            .step_by(size)
+            .map(move |first| first..users.min(first.saturating_add(size)))
+    }
+}
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self {
+            interval_seconds: 15 * 60,
+            max_users: const { NonZeroUsize::new(2000).unwrap() },
+        }
+    }
+}
+
+/// The last multiple of so many seconds since 1970 that is not after the instant.
+fn floor(instant: DateTime<Utc>, seconds: i64) -> DateTime<Utc> {
+    let timestamp = instant.timestamp();
+    DateTime::from_timestamp(timestamp - timestamp.rem_euclid(seconds), 0).unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
+fn ceil_second(instant: DateTime<Utc>) -> DateTime<Utc> {
+    let floored = floor(instant, 1);
+    if floored == instant {
+        instant
+    } else {
+        floored + TimeDelta::seconds(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_older_than_a_week_is_lost() {
+        let now = at("2024-03-11T12:00:00.5Z");
+        let plan = PollPlan::new(now - TimeDelta::days(8), now, now).unwrap();
+        let windows: Vec<_> = plan.windows().collect();
+        assert_eq!(windows.len(), 168);
+        assert_eq!(windows[0].start(), at("2024-03-04T12:00:01Z"));
+        assert_eq!(plan.end(), at("2024-03-11T12:00:00Z"));
+        assert_eq!(plan.lost().unwrap().end(), windows[0].start());
+
+        let gone = PollPlan::new(now - TimeDelta::days(9), now - TimeDelta::days(8), now).unwrap();
+        assert_eq!(gone.windows().count(), 0);
+        assert_eq!(gone.lost().unwrap().end(), at("2024-03-03T12:00:00Z"));
+    }
+
+    #[test]
+    fn impossible_spans_are_refused() {
+        let now = at("2024-03-11T12:00:00Z");
+        assert_eq!(
+            PollPlan::new(now, now - TimeDelta::seconds(1), now),
+            Err(PollError::EndBeforeStart)
+        );
+        assert_eq!(
+            PollPlan::new(now, now + TimeDelta::seconds(1), now),
+            Err(PollError::InTheFuture)
+        );
+        assert_eq!(PollPlan::new(now, now, now).unwrap().windows().count(), 0);
+        let all = PollPlan::new(
+            DateTime::<Utc>::MIN_UTC,
+            DateTime::<Utc>::MIN_UTC,
+            DateTime::<Utc>::MIN_UTC,
+        );
+        assert_eq!(all.unwrap().windows().count(), 0);
+    }
+
+    #[test]
+    fn windows_are_half_open_and_aligned() {
+        let digest = Digest::default();
+        for (instant, start) in [
+            ("2024-03-04T10:00:00Z", "2024-03-04T10:00:00Z"),
+            ("2024-03-04T10:14:59.999999999Z", "2024-03-04T10:00:00Z"),
+            ("2024-03-04T10:15:00Z", "2024-03-04T10:15:00Z"),
+            ("1969-12-31T23:59:59Z", "1969-12-31T23:45:00Z"),
+        ] {
+            assert_eq!(digest.window(at(instant)).start(), at(start), "{instant}");
+        }
+        for end in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+            let _ = digest.window(end);
+        }
+    }
+
+    #[test]
+    fn users_are_split_evenly() {
+        let sizes = |users| {
+            Digest::default()
+                .notifications(users)
+                .map(|range| range.len())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(0), [0; 0]);
+        assert_eq!(sizes(2000), [2000]);
+        assert_eq!(sizes(2001), [2000, 1]);
+        assert_eq!(sizes(5000), [2000, 2000, 1000]);
+    }
+
+    #[test]
+    fn intervals_must_divide_a_day() {
+        let users = NonZeroUsize::MIN;
+        assert_eq!(Digest::new(15, users).unwrap().interval_seconds, 900);
+        for minutes in [0, 7, 1441, u32::MAX] {
+            assert_eq!(Digest::new(minutes, users), Err(DigestError), "{minutes}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn plans_cover_all_that_can_be_had(back in 0_i64..2_000_000_000, length in 0_i64..2_000_000_000, nanos in 0_i64..1_000_000_000) {
+            let now = at("2024-03-11T12:00:00.25Z");
+            let end = now - TimeDelta::milliseconds(back.min(length)) - TimeDelta::nanoseconds(nanos);
+            let plan = PollPlan::new(end - TimeDelta::milliseconds(length), end, now).unwrap();
+            let mut next = plan.lost().map_or(plan.reachable.start, |lost| lost.end());
+            for window in plan.windows() {
+                prop_assert_eq!(window.start(), next);
+                prop_assert!(window.end() - window.start() <= POLL_WINDOW);
+                prop_assert!(window.start() >= now - POLL_REACH);
+                next = window.end();
+            }
+            prop_assert_eq!(next, plan.end());
+        }
+
+        #[test]
+        fn every_user_is_in_one_notification(users in 0_usize..20_000, size in 1_usize..5000) {
+            let digest = Digest::new(15, NonZeroUsize::new(size).unwrap()).unwrap();
+            let all: Vec<_> = digest.notifications(users).flatten().collect();
+            prop_assert_eq!(all, (0..users).collect::<Vec<_>>());
+        }
+    }
+}
