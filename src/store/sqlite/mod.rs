@@ -1,3 +1,267 @@
-//! (placeholder)
-#[derive(Debug)]
-pub struct SqliteStore;
+//! A store in an SQLite file.
+//!
+//! [`SqliteStore`] keeps everything that [`store`](super) asks for in one file, through the SQLite that is
+//! compiled into this crate. It needs no server and no runtime.
+//!
+//! # What is durable when
+//!
+//! A call returns after its commit. With [`Durability::Full`], the default, the disk has then said that it holds
+//! it: what was acknowledged survives a power failure, as far as the disk keeps its word. With
+//! [`Durability::Normal`] it survives the end of the process, `kill -9` included; if the machine itself goes down,
+//! the last commits may be gone, and the file is whole all the same.
+//!
+//! Calls run one after another on a thread of the store's own. While one commit is under way, calls gather, and
+//! the next commit takes them all; so a commit's cost is shared by as many as there are, and none waits for a
+//! timer. If a call of such a group fails, it alone fails. If the commit fails, everyone in it hears of it: with
+//! [`Unknown`](super::StoreErrorKind::Unknown) where the disk failed, since nobody then knows what it kept.
+//!
+//! # The files
+//!
+//! Beside `NAME` there are `NAME-wal`, the log to which commits are written first, and `NAME-shm`, which processes
+//! share while they have the file open. All three belong together, must lie on a local disk, and **hold secrets**:
+//! the keys of auth records, URLs, bodies. Keep them where only the service can read.
+//!
+//! The file says in its header whose it is; one of another application, or one that a newer version of this crate
+//! has written, is refused and not touched. Older versions of the tables are brought up to date when the file is
+//! opened, each step in a transaction.
+//!
+//! To back up, run `VACUUM INTO 'COPY'` from any SQLite client while the service runs, or copy all three files
+//! while it does not. Nothing is ever deleted from the file but what a method of the store traits says.
+//!
+//! # Several processes
+//!
+//! Any number of processes may open one file, and stores within one process too. One writes at a time; others wait
+//! for it, up to the [busy timeout](SqliteStoreBuilder::busy_timeout), and then fail with
+//! [`Unavailable`](super::StoreErrorKind::Unavailable), nothing done. Readers wait for nobody. Limits, order and
+//! fences hold across processes. [`wake`](super::DeliveryStore::wake) is heard only by those who share a store
+//! (clones of one `SqliteStore`); workers in other processes find new work when they next look by the clock.
+//!
+//! # Memory and speed
+//!
+//! Memory is bounded by the [page cache](SqliteStoreBuilder::page_cache) and what is being answered, whatever is
+//! waiting in the file. A claim looks at the lanes whose turn it is and at the deliveries it takes, through
+//! indexes that hold only what waits or is in flight; it costs the same with a million waiting or in history.
+//! What does take time in proportion is to change the [order](crate::delivery::Order) of a webhook: all that waits
+//! for it is sorted anew, in one commit.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use chrono::DateTime;
+//! use ringback::delivery::Event;
+//! use ringback::store::{DeliveryStore, Enqueued, NewEvent, SqliteStore};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("ringback.db");
+//! let event = Arc::new(Event::builder("s", "1", "ping").build()?);
+//! let new = NewEvent { event, deliveries: vec![] };
+//! let now = DateTime::UNIX_EPOCH;
+//!
+//! let store = SqliteStore::open(&path)?;
+//! assert_eq!(store.enqueue(vec![new.clone()], now).await?, [Enqueued::Fresh(vec![])]);
+//! drop(store);
+//!
+//! let store = SqliteStore::open(&path)?;
+//! assert_eq!(store.enqueue(vec![new], now).await?, [Enqueued::Duplicate(vec![])]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+
+mod attempts;
+mod cache;
+mod claims;
+mod codec;
+mod connection;
+mod contents;
+mod core;
+mod events;
+mod fault;
+mod inspect;
+mod lanes;
+mod registrations;
+mod runner;
+mod seen;
+mod settlements;
+mod tasks;
+mod traits;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+pub use self::connection::Durability;
+use self::connection::Settings;
+use self::core::{Access, Core, Waiting};
+use self::fault::Fault;
+use self::runner::Runner;
+use super::{StoreError, StoreErrorKind, Wake};
+
+/// Keeps everything in an SQLite file. See the [module](self).
+///
+/// Clones share one connection and one thread. When the last is dropped, what was asked is carried out first, and
+/// the thread that drops it waits for that.
+#[derive(Clone)]
+pub struct SqliteStore {
+    runner: Arc<Runner>,
+    wake: Wake,
+    task_wake: Wake,
+}
+
+impl SqliteStore {
+    /// Opens a file, or makes it, with the [builder's](Self::builder) defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Unavailable`] if the file cannot be opened or stays busy, [`StoreErrorKind::Corrupt`] if
+    /// it is no SQLite file or another application's, [`StoreErrorKind::TooNew`] if a newer version of this crate
+    /// has written it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::builder().open(path)
+    }
+
+    /// A store of which nothing remains, for tests.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Unavailable`] if there is no memory or no thread for it.
+    pub fn open_in_memory() -> Result<Self, StoreError> {
+        Self::builder().open_in_memory()
+    }
+
+    /// Says how to open a store.
+    pub fn builder() -> SqliteStoreBuilder {
+        SqliteStoreBuilder::default()
+    }
+
+    /// Carries out what was asked before, and closes the file. Whatever is asked later, of this store or a clone of
+    /// it, fails with [`StoreErrorKind::Closed`].
+    ///
+    /// There is no need to call it; dropping the last clone does the same, but blocks while it does.
+    pub async fn close(&self) {
+        self.runner.close().await;
+    }
+
+    async fn reads<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Core) -> Result<T, Fault> + Send + 'static,
+    {
+        self.call(Access::Reads, work).await
+    }
+
+    async fn writes<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Core) -> Result<T, Fault> + Send + 'static,
+    {
+        self.call(Access::Writes, work).await
+    }
+
+    async fn call<T, F>(&self, access: Access, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Core) -> Result<T, Fault> + Send + 'static,
+    {
+        let (call, answer) = Waiting::new(access, work);
+        self.runner.submit(Box::new(call));
+        // Without an answer, the thread died under it.
+        answer
+            .await
+            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unknown)))
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+/// How to open a [`SqliteStore`].
+///
+/// ```
+/// use std::time::Duration;
+/// use ringback::store::sqlite::{Durability, SqliteStore};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("ringback.db");
+/// let store = SqliteStore::builder()
+///     .durability(Durability::Normal)
+///     .busy_timeout(Duration::from_secs(2))
+///     .open(path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "a store comes of it with `open`"]
+pub struct SqliteStoreBuilder {
+    settings: Settings,
+    inline: bool,
+}
+
+impl SqliteStoreBuilder {
+    /// When a commit counts as done. Default: [`Durability::Full`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.settings.durability = durability;
+        self
+    }
+
+    /// How long to wait while another process writes. Default: 10 seconds, far longer than any commit of ours
+    /// takes.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.busy_timeout = timeout;
+        self
+    }
+
+    /// How many bytes of the file to keep in memory at most. Default: 32 MiB, which holds what claims need of a
+    /// million waiting deliveries.
+    pub fn page_cache(mut self, bytes: usize) -> Self {
+        self.settings.page_cache = bytes;
+        self
+    }
+
+    /// Without a thread: each call is carried out by whoever polls it first, in a commit of its own, and blocks
+    /// until that is done. What happens depends on nothing but the calls and their order, which is what simulations
+    /// need; a service is better served by the thread.
+    pub fn inline(mut self) -> Self {
+        self.inline = true;
+        self
+    }
+
+    /// Opens a file, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        let conn = connection::open_file(path.as_ref(), self.settings)?;
+        Ok(self.store(conn)?)
+    }
+
+    /// Opens a store of which nothing remains, for tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open_in_memory`].
+    pub fn open_in_memory(self) -> Result<SqliteStore, StoreError> {
+        let conn = connection::open_in_memory(self.settings)?;
+        Ok(self.store(conn)?)
+    }
+
+    fn store(self, conn: Connection) -> Result<SqliteStore, Fault> {
+        let (wake, task_wake) = (Wake::default(), Wake::default());
+        let core = Core::new(conn, wake.clone(), task_wake.clone());
+        let runner = if self.inline {
+            Runner::inline(core)
+        } else {
+            Runner::thread(core)?
+        };
+        Ok(SqliteStore {
+            runner: Arc::new(runner),
+            wake,
+            task_wake,
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! Webhooks and auth records that were parsed already.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::fault::Fault;
+use crate::auth::AuthConfig;
+use crate::delivery::Webhook;
+use crate::id::{AuthId, WebhookId};
+use crate::store::AuthRecord;
+
+/// How many of each are kept. When there are more, all are dropped: it is memory that is limited here, and who
+/// has so many has few that are busy.
+const CAPACITY: usize = 4096;
+
+#[derive(Default)]
+pub(super) struct Cache {
+    webhooks: HashMap<WebhookId, Arc<Webhook>>,
+    auths: HashMap<AuthId, Arc<AuthRecord>>,
+    version: i64,
+}
+
+impl Cache {
+    /// To be called at the start of each transaction: drops everything if another connection has committed.
+    pub(super) fn keep_if_current(&mut self, conn: &Connection) -> Result<(), Fault> {
+        let version = conn
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))?;
+        if version != self.version {
+            self.forget();
+            self.version = version;
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.webhooks.clear();
+        self.auths.clear();
+    }
+
+    pub(super) fn forget_webhook(&mut self, id: &WebhookId) {
+        self.webhooks.remove(id);
+    }
+
+    pub(super) fn forget_auth(&mut self, id: &AuthId) {
+        self.auths.remove(id);
+    }
+
+    pub(super) fn webhook(&mut self, conn: &Connection, id: &str) -> Result<Option<Arc<Webhook>>, Fault> {
+        remembered(&mut self.webhooks, id, |id| {
+            let json: Option<String> = conn
+                .prepare_cached("SELECT json FROM webhooks WHERE id = ?1")?
+                .query_row([id], |row| row.get(0))
+                .optional()?;
+            json.as_deref().map(parse_webhook).transpose()
+        })
+    }
+
+    pub(super) fn auth(&mut self, conn: &Connection, id: &str) -> Result<Option<Arc<AuthRecord>>, Fault> {
+        remembered(&mut self.auths, id, |id| {
+            conn.prepare_cached("SELECT name, config FROM auths WHERE id = ?1")?
+                .query_row([id], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
+                })
+                .optional()?
+                .map(|(name, config)| {
+                    Ok(AuthRecord {
+                        id: id.into(),
+                        name,
+                        config: AuthConfig::from_bytes(&config).map_err(|_| Fault::Unreadable("config"))?,
+                    })
+                })
+                .transpose()
+        })
+    }
+}
+
+pub(super) fn parse_webhook(json: &str) -> Result<Webhook, Fault> {
+    serde_json::from_str(json).map_err(|_| Fault::Unreadable("json"))
+}
+
+fn remembered<K, V>(
+    known: &mut HashMap<K, Arc<V>>,
+    id: &str,
+    read: impl FnOnce(&str) -> Result<Option<V>, Fault>,
+) -> Result<Option<Arc<V>>, Fault>
+where
+    K: Borrow<str> + Hash + Eq + for<'a> From<&'a str>,
+{
+    if let Some(value) = known.get(id) {
+        return Ok(Some(Arc::clone(value)));
+    }
+    let Some(value) = read(id)?.map(Arc::new) else {
+        return Ok(None);
+    };
+    if known.len() >= CAPACITY {
+        known.clear();
+    }
+    known.insert(K::from(id), Arc::clone(&value));
+    Ok(Some(value))
+}

@@ -1,0 +1,223 @@
+//! Claiming.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::attempts;
+use super::cache::Cache;
+use super::codec::{ceil, floor, instant, limit, optional_instant, unsigned, whole};
+use super::contents;
+use super::core::{Core, advance};
+use super::events::event;
+use super::fault::Fault;
+use super::lanes::{LaneNo, Lanes, next_ready};
+use crate::delivery::{AttemptReport, DeadReason, Event, Outcome};
+use crate::id::{DeliveryId, Fence};
+use crate::store::{ClaimRequest, Claimed, ClaimedTarget};
+use crate::time::{after, elapsed};
+
+/// How many waiting deliveries of a removed webhook are buried at each claim that passes its lane.
+const BURIED_AT_ONCE: i64 = 256;
+
+impl Core {
+    pub(super) fn claim(&mut self, request: &ClaimRequest) -> Result<Vec<Claimed>, Fault> {
+        let Self { conn, cache, .. } = self;
+        let now = whole(request.now);
+        let mut lanes = Lanes::new(conn, now);
+        interrupt_expired(conn, &mut lanes, request.max, now)?;
+        lanes.requeue()?;
+        let ready = lanes.ready(request.max)?;
+        let mut turns = match ready.len() {
+            0 => return Ok(Vec::new()),
+            served => advance(conn, "turn", limit(served))?,
+        };
+        let mut heads = Vec::new();
+        for (served, lane) in ready.iter().copied().enumerate() {
+            let share = (request.max - heads.len()).div_ceil(ready.len() - served);
+            if lanes.get(lane)?.doomed {
+                bury(conn, lane)?;
+            } else {
+                take(conn, &mut lanes, lane, share, request, now, &mut heads)?;
+                lanes.get(lane)?.served(turns, now);
+                turns += 1;
+            }
+        }
+        lanes.requeue()?;
+        let mut events = BTreeMap::new();
+        heads
+            .into_iter()
+            .map(|head| head.claimed(conn, cache, &mut events))
+            .collect()
+    }
+
+    pub(super) fn next_due(&self) -> Result<Option<DateTime<Utc>>, Fault> {
+        let lease: Option<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT lease_ends FROM deliveries WHERE state = 'sending' ORDER BY lease_ends LIMIT 1",
+            )?
+            .query_row([], |row| row.get(0))
+            .optional()?;
+        let soonest = [next_ready(&self.conn)?, lease].into_iter().flatten().min();
+        optional_instant(soonest, "ready_at")
+    }
+}
+
+/// Counts attempts whose worker never reported back, and lets their deliveries wait for their turn again.
+fn interrupt_expired(
+    conn: &Connection,
+    lanes: &mut Lanes<'_>,
+    max: usize,
+    now: DateTime<Utc>,
+) -> Result<(), Fault> {
+    let mut select = conn.prepare_cached(
+        "SELECT id, lane, claimed_at, history FROM deliveries
+         WHERE state = 'sending' AND lease_ends <= ?1 ORDER BY lease_ends, id LIMIT ?2",
+    )?;
+    let expired = select.query_map((floor(now), limit(max)), |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    })?;
+    let expired: Vec<(i64, LaneNo, i64, u32)> = expired.collect::<Result<_, _>>()?;
+    for (id, lane, claimed_at, history) in expired {
+        let started_at = instant(claimed_at, "claimed_at")?;
+        let report = AttemptReport {
+            started_at,
+            duration: elapsed(started_at, now),
+            outcome: Outcome::Interrupted,
+            excerpt: Bytes::new(),
+        };
+        attempts::record(conn, id, history.saturating_add(1), &report)?;
+        let waiting = lanes.get(lane)?;
+        waiting.in_flight = waiting.in_flight.saturating_sub(1);
+        let due = floor(now);
+        conn.prepare_cached(
+            "UPDATE deliveries SET state = 'pending', rank = ?2, due = ?3, attempts = attempts + 1,
+                history = history + 1, first_failure = coalesce(first_failure, ?3), interrupted = 1
+             WHERE id = ?1",
+        )?
+        .execute((id, waiting.rank(due), due))?;
+    }
+    Ok(())
+}
+
+fn bury(conn: &Connection, lane: LaneNo) -> Result<(), Fault> {
+    conn.prepare_cached(
+        "UPDATE deliveries SET state = 'dead', reason = ?2 WHERE id IN
+            (SELECT id FROM deliveries WHERE lane = ?1 AND state = 'pending' ORDER BY rank, id LIMIT ?3)",
+    )?
+    .execute((lane, DeadReason::WebhookDeleted.as_str(), BURIED_AT_ONCE))?;
+    Ok(())
+}
+
+/// Claims from one lane what is due and allowed, at most `share` of it.
+fn take(
+    conn: &Connection,
+    lanes: &mut Lanes<'_>,
+    lane: LaneNo,
+    share: usize,
+    request: &ClaimRequest,
+    now: DateTime<Utc>,
+    heads: &mut Vec<Head>,
+) -> Result<(), Fault> {
+    let waiting = lanes.get(lane)?;
+    let allowance = waiting.lane.allowance(waiting.in_flight, now);
+    let most = limit(share).min(i64::from(allowance));
+    let before = heads.len();
+    let mut select = conn.prepare_cached(
+        "SELECT id, event, fence, attempts, first_failure, interrupted, due, own, webhook FROM deliveries
+         WHERE lane = ?1 AND state = 'pending' ORDER BY rank, id LIMIT ?2",
+    )?;
+    let mut rows = select.query((lane, most))?;
+    while let Some(row) = rows.next()? {
+        let due = row.get(6)?;
+        if due > floor(now) {
+            break;
+        }
+        heads.push(Head {
+            id: row.get(0)?,
+            event: row.get(1)?,
+            fence: Fence(row.get(2)?).next(),
+            attempts: row.get(3)?,
+            first_failure: optional_instant(row.get(4)?, "first_failure")?,
+            interrupted: row.get(5)?,
+            due: instant(due, "due")?,
+            own: row.get(7)?,
+            webhook: row.get(8)?,
+        });
+    }
+    let taken = &heads[before..];
+    let mut update = conn.prepare_cached(
+        "UPDATE deliveries SET state = 'sending', fence = ?2, holder = ?3, claimed_at = ?4, lease_ends = ?5
+         WHERE id = ?1",
+    )?;
+    let lease_ends = ceil(after(now, request.lease));
+    for head in taken {
+        update.execute((
+            head.id,
+            head.fence.0,
+            request.holder.as_str(),
+            floor(now),
+            lease_ends,
+        ))?;
+    }
+    let taken: u32 = unsigned(limit(taken.len()), "in_flight")?;
+    waiting.in_flight = waiting.in_flight.saturating_add(taken);
+    waiting.lane.spend(taken, now);
+    Ok(())
+}
+
+/// A delivery that was claimed, without what its row only points to.
+struct Head {
+    id: i64,
+    event: i64,
+    fence: Fence,
+    attempts: u32,
+    first_failure: Option<DateTime<Utc>>,
+    interrupted: bool,
+    due: DateTime<Utc>,
+    own: bool,
+    webhook: Option<String>,
+}
+
+impl Head {
+    /// `events` are those of this claim so far, since one event often goes to many webhooks.
+    fn claimed(
+        self,
+        conn: &Connection,
+        cache: &mut Cache,
+        events: &mut BTreeMap<i64, Arc<Event>>,
+    ) -> Result<Claimed, Fault> {
+        let event = match events.entry(self.event) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(place) => Arc::clone(place.insert(event(conn, self.event)?)),
+        };
+        let contents = contents::read(conn, self.id, self.own)?;
+        let target = match (&self.webhook, contents.call) {
+            (Some(id), None) => cache.webhook(conn, id)?.map(ClaimedTarget::Webhook),
+            (None, call) => call.map(|call| ClaimedTarget::Call(Arc::new(call))),
+            (Some(_), Some(_)) => None,
+        }
+        .ok_or(Fault::Unreadable("webhook"))?;
+        let auth = match target.auth() {
+            Some(id) => cache.auth(conn, id.as_str())?,
+            None => None,
+        };
+        Ok(Claimed {
+            id: DeliveryId(self.id),
+            fence: self.fence,
+            attempts: self.attempts,
+            first_failure: self.first_failure,
+            interrupted: self.interrupted,
+            due: self.due,
+            body: contents.body.unwrap_or_else(|| event.body().clone()),
+            event,
+            target,
+            auth,
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! How values are written into columns, and read back.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Timelike, Utc};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::fault::Fault;
+use crate::delivery::State;
+
+/// An instant as the last whole microsecond before it: the present, and the past.
+pub(super) fn floor(at: DateTime<Utc>) -> i64 {
+    at.timestamp_micros()
+}
+
+/// An instant as the first whole microsecond from it on: what must not happen earlier.
+pub(super) fn ceil(at: DateTime<Utc>) -> i64 {
+    let part = i64::from(!at.nanosecond().is_multiple_of(1000));
+    (floor(at) + part).min(floor(DateTime::<Utc>::MAX_UTC))
+}
+
+/// The same instant without what is not kept of it.
+pub(super) fn whole(at: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(floor(at)).unwrap_or(at)
+}
+
+/// Reads an instant back. The last one that can be written stands for the end of time.
+pub(super) fn instant(micros: i64, column: &'static str) -> Result<DateTime<Utc>, Fault> {
+    if micros == floor(DateTime::<Utc>::MAX_UTC) {
+        return Ok(DateTime::<Utc>::MAX_UTC);
+    }
+    DateTime::from_timestamp_micros(micros).ok_or(Fault::Unreadable(column))
+}
+
+pub(super) fn optional_instant(
+    micros: Option<i64>,
+    column: &'static str,
+) -> Result<Option<DateTime<Utc>>, Fault> {
+    micros.map(|micros| instant(micros, column)).transpose()
+}
+
+pub(super) fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn span_of_micros(micros: i64, column: &'static str) -> Result<Duration, Fault> {
+    unsigned(micros, column).map(Duration::from_micros)
+}
+
+pub(super) fn nanos(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A number that is never negative, in a type that cannot be.
+pub(super) fn unsigned<T: TryFrom<i64>>(number: i64, column: &'static str) -> Result<T, Fault> {
+    T::try_from(number).map_err(|_| Fault::Unreadable(column))
+}
+
+/// A limit on rows; more than can be counted is no limit.
+pub(super) fn limit(max: usize) -> i64 {
+    i64::try_from(max).unwrap_or(i64::MAX)
+}
+
+/// The columns `state` and `reason`.
+pub(super) fn state_words(state: State) -> (&'static str, Option<&'static str>) {
+    match state {
+        State::Held => ("held", None),
+        State::Pending => ("pending", None),
+        State::Sending => ("sending", None),
+        State::Delivered => ("delivered", None),
+        State::Dead(reason) => ("dead", Some(reason.as_str())),
+    }
+}
+
+pub(super) fn state(word: &str, reason: Option<&str>) -> Result<State, Fault> {
+    Ok(match (word, reason) {
+        ("held", None) => State::Held,
+        ("pending", None) => State::Pending,
+        ("sending", None) => State::Sending,
+        ("delivered", None) => State::Delivered,
+        ("dead", Some(reason)) => State::Dead(reason.parse().map_err(|_| Fault::Unreadable("reason"))?),
+        _ => return Err(Fault::Unreadable("state")),
+    })
+}
+
+/// Headers as lines of `name: value`; neither names nor values can hold a line break, nor names a colon.
+pub(super) fn header_lines(headers: &HeaderMap) -> Option<Vec<u8>> {
+    if headers.is_empty() {
+        return None;
+    }
+    let mut lines = Vec::new();
+    for (name, value) in headers {
+        lines.extend_from_slice(name.as_str().as_bytes());
+        lines.extend_from_slice(b": ");
+        lines.extend_from_slice(value.as_bytes());
+        lines.push(b'\n');
+    }
+    Some(lines)
+}
+
+pub(super) fn headers(lines: &[u8]) -> impl Iterator<Item = Result<(HeaderName, HeaderValue), Fault>> {
+    lines
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| header(line).ok_or(Fault::Unreadable("headers")))
+}
+
+fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let line = line.strip_suffix(b"\n")?;
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let value = line.get(colon..)?.strip_prefix(b": ")?;
+    Some((
+        HeaderName::from_bytes(line.get(..colon)?).ok()?,
+        HeaderValue::from_bytes(value).ok()?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::DeadReason;
+
+    #[test]
+    fn instants_are_kept_to_the_microsecond_and_the_ends_of_time_stay() {
+        for at in [
+            DateTime::<Utc>::MAX_UTC,
+            DateTime::<Utc>::MIN_UTC,
+            DateTime::UNIX_EPOCH,
+        ] {
+            assert_eq!(instant(floor(at), "").unwrap(), at);
+            assert_eq!(instant(ceil(at), "").unwrap(), at);
+        }
+        let odd = DateTime::from_timestamp(-1, 999_999_001).unwrap();
+        assert_eq!((floor(odd), ceil(odd)), (-1, 0));
+        assert!(instant(i64::MAX, "").is_err() && instant(i64::MIN, "").is_err());
+    }
+
+    #[test]
+    fn states_are_read_back() {
+        let mut states = vec![State::Held, State::Pending, State::Sending, State::Delivered];
+        states.extend(DeadReason::ALL.map(State::Dead));
+        for was in states {
+            let (word, reason) = state_words(was);
+            assert_eq!(state(word, reason).unwrap(), was);
+        }
+        assert!(state("dead", None).is_err() && state("asleep", None).is_err());
+    }
+
+    #[test]
+    fn headers_are_read_back_as_they_were() {
+        let mut map = HeaderMap::new();
+        assert_eq!(header_lines(&map), None);
+        for value in [&b"a: b"[..], b"", b"\xff\ttab "] {
+            map.append("x-one", HeaderValue::from_bytes(value).unwrap());
+        }
+        map.append("y", HeaderValue::from_static("2"));
+        let lines = header_lines(&map).unwrap();
+        let read: HeaderMap = headers(&lines)
+            .map(Result::unwrap)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            });
+        assert_eq!(read, map);
+        assert!(headers(b"no colon\n").any(|header| header.is_err()));
+        assert!(headers(b"x: no end").any(|header| header.is_err()));
+    }
+}

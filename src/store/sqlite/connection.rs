@@ -1,0 +1,147 @@
+//! Opening a file: settings, whose it is, and which version of the tables it has.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::codec::limit;
+use super::fault::Fault;
+
+/// Stands in the header of each file of ours: "ring".
+const APPLICATION_ID: i64 = 0x7269_6e67;
+
+/// One script for each version of the tables. What is released is never changed, only added to.
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+
+/// The write-ahead log is copied into the file when it has so many pages. The more, the fewer times a page that
+/// changes often is copied; 4000 are 16 MiB.
+const CHECKPOINT_PAGES: i64 = 4000;
+
+/// What is left of the log after a burst that made it long.
+const LOG_BYTES_KEPT: i64 = 64 << 20;
+
+/// When a commit counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// When the disk says that it holds it: nothing acknowledged is lost even if the power fails. The default,
+    /// since an acknowledged event is a promise.
+    #[default]
+    Full,
+    /// When the operating system has it: nothing is lost if the process is killed, but if the machine goes down,
+    /// the last commits before that may be gone. The file stays whole.
+    Normal,
+}
+
+/// How to open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) durability: Durability,
+    pub(super) busy_timeout: Duration,
+    pub(super) page_cache: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Full,
+            busy_timeout: Duration::from_secs(10),
+            page_cache: 32 << 20,
+        }
+    }
+}
+
+pub(super) fn open_file(path: &Path, settings: Settings) -> Result<Connection, Fault> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    prepare(Connection::open_with_flags(path, flags)?, settings)
+}
+
+pub(super) fn open_in_memory(settings: Settings) -> Result<Connection, Fault> {
+    prepare(Connection::open_in_memory()?, settings)
+}
+
+fn prepare(mut conn: Connection, settings: Settings) -> Result<Connection, Fault> {
+    conn.busy_timeout(settings.busy_timeout)?;
+    version(&conn)?; // before anything is changed in what may be another's
+    write_ahead(&conn, settings.busy_timeout)?;
+    conn.pragma_update(
+        None,
+        "synchronous",
+        match settings.durability {
+            Durability::Full => "FULL",
+            Durability::Normal => "NORMAL",
+        },
+    )?;
+    let cache_kib = i64::try_from(settings.page_cache / 1024).unwrap_or(i64::MAX);
+    conn.pragma_update(None, "cache_size", -cache_kib)?;
+    conn.pragma_update(None, "mmap_size", 0)?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    migrate(&mut conn)?;
+    conn.set_prepared_statement_cache_capacity(128);
+    Ok(conn)
+}
+
+/// Turns the write-ahead log on. This is the one thing for which SQLite does not wait itself if another process
+/// has the file at that moment, as one that is opening it too.
+fn write_ahead(conn: &Connection, patience: Duration) -> Result<(), Fault> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let mut waited = Duration::ZERO;
+    loop {
+        let switched = conn.pragma_update(None, "journal_mode", "WAL");
+        let busy = switched.as_ref().is_err_and(|error| {
+            matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+            )
+        });
+        if !busy || waited >= patience {
+            return Ok(switched?);
+        }
+        thread::sleep(PAUSE);
+        waited += PAUSE;
+    }
+}
+
+/// How many migrations the file has had, if it is one of ours or empty.
+fn version(conn: &Connection) -> Result<usize, Fault> {
+    let number = |pragma: &str| conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let version = number("user_version")?;
+    match number("application_id")? {
+        APPLICATION_ID => {}
+        0 if version == 0 && is_empty(conn)? => return Ok(0),
+        _ => return Err(Fault::Foreign),
+    }
+    usize::try_from(version)
+        .ok()
+        .filter(|version| *version <= MIGRATIONS.len())
+        .ok_or(Fault::TooNew(version))
+}
+
+fn is_empty(conn: &Connection) -> Result<bool, Fault> {
+    Ok(
+        conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| {
+            row.get(0)
+        })?,
+    )
+}
+
+/// Runs what the file has not had yet, each migration in a transaction of its own. Another process may be doing
+/// the same, so the version is read anew once the lock is held.
+fn migrate(conn: &mut Connection) -> Result<(), Fault> {
+    while version(conn)? < MIGRATIONS.len() {
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = version(&tx)?;
+        if let Some(script) = MIGRATIONS.get(done) {
+            tx.execute_batch(script)?;
+            tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+            tx.pragma_update(None, "user_version", limit(done + 1))?;
+        }
+        tx.commit()?;
+    }
+    Ok(())
+}

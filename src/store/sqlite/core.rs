@@ -1,0 +1,188 @@
+//! The synchronous heart: a connection, what is remembered of it, and calls carried out in groups.
+
+use futures_channel::oneshot;
+use rusqlite::Connection;
+
+use super::cache::Cache;
+use super::fault::Fault;
+use crate::store::{StoreError, Wake};
+
+/// A connection and what goes with it. The methods that do the work of the store traits are in the modules of
+/// their subjects; each runs inside a transaction that [`carry_out`](Core::carry_out) has opened.
+pub(super) struct Core {
+    pub(super) conn: Connection,
+    pub(super) cache: Cache,
+    pub(super) rings: Rings,
+    wake: Wake,
+    task_wake: Wake,
+}
+
+/// Which bells to ring once the commit is through.
+#[derive(Default)]
+pub(super) struct Rings {
+    pub(super) deliveries: bool,
+    pub(super) tasks: bool,
+}
+
+/// What a call does to the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Reads,
+    Writes,
+}
+
+/// A call that waits to be carried out. It may be run more than once, the last time counts.
+pub(super) trait Call: Send {
+    fn access(&self) -> Access;
+    fn run(&mut self, core: &mut Core) -> Result<(), ()>;
+    fn fail(&mut self, fault: Fault);
+    fn answer(self: Box<Self>);
+}
+
+pub(super) struct Waiting<T, F> {
+    access: Access,
+    work: F,
+    result: Option<Result<T, Fault>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Waiting<T, F> {
+    pub(super) fn new(access: Access, work: F) -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        let waiting = Self {
+            access,
+            work,
+            result: None,
+            reply,
+        };
+        (waiting, answer)
+    }
+}
+
+impl<T, F> Call for Waiting<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Core) -> Result<T, Fault> + Send,
+{
+    fn access(&self) -> Access {
+        self.access
+    }
+
+    fn run(&mut self, core: &mut Core) -> Result<(), ()> {
+        let result = self.result.insert((self.work)(core));
+        result.as_ref().map(|_| ()).map_err(|_| ())
+    }
+
+    fn fail(&mut self, fault: Fault) {
+        self.result = Some(Err(fault));
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(result) = self.result {
+            // Whoever asked may have gone; the call was carried out all the same.
+            let _ = self.reply.send(result.map_err(StoreError::from));
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn new(conn: Connection, wake: Wake, task_wake: Wake) -> Self {
+        Self {
+            conn,
+            cache: Cache::default(),
+            rings: Rings::default(),
+            wake,
+            task_wake,
+        }
+    }
+
+    /// Carries out calls in one commit, and answers them after it. If one fails, they are carried out one by
+    /// one, so that it takes no other down with it; as calls hardly ever fail, this costs less than a savepoint
+    /// for each.
+    pub(super) fn carry_out(&mut self, mut calls: Vec<Box<dyn Call>>) {
+        if let Err(Undone) = self.in_one_transaction(&mut calls)
+            && calls.len() > 1
+        {
+            for call in &mut calls {
+                let _ = self.in_one_transaction(std::slice::from_mut(call));
+            }
+        }
+        for call in calls {
+            call.answer();
+        }
+        let rings = std::mem::take(&mut self.rings);
+        if rings.deliveries {
+            self.wake.ring();
+        }
+        if rings.tasks {
+            self.task_wake.ring();
+        }
+    }
+
+    /// Runs calls and commits. Where there is no use in running them one by one, all have failed alike.
+    fn in_one_transaction(&mut self, calls: &mut [Box<dyn Call>]) -> Result<(), Undone> {
+        let writes = calls.iter().any(|call| call.access() == Access::Writes);
+        if let Err(fault) = self.begin_transaction(writes) {
+            self.roll_back();
+            calls.iter_mut().for_each(|call| call.fail(fault.clone()));
+            return Ok(());
+        }
+        for call in calls.iter_mut() {
+            let failed = call.run(self).is_err();
+            // SQLite itself rolls back after some errors, as when the disk is full.
+            if (failed && call.access() == Access::Writes) || self.conn.is_autocommit() {
+                self.roll_back();
+                return Err(Undone);
+            }
+        }
+        if let Err(error) = self
+            .conn
+            .prepare_cached("COMMIT")
+            .and_then(|mut commit| commit.execute([]))
+        {
+            self.roll_back();
+            let fault = Fault::of_commit(error);
+            calls.iter_mut().for_each(|call| call.fail(fault.clone()));
+        }
+        Ok(())
+    }
+
+    fn begin_transaction(&mut self, writes: bool) -> Result<(), Fault> {
+        let sql = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        self.conn.prepare_cached(sql)?.execute([])?;
+        self.cache.keep_if_current(&self.conn)
+    }
+
+    fn roll_back(&mut self) {
+        self.rings = Rings::default();
+        self.cache.forget();
+        if !self.conn.is_autocommit() {
+            // Should this fail, the next BEGIN fails too, and its callers hear of it.
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+/// A call failed, and with it the transaction.
+struct Undone;
+
+/// The value that a counter has come to.
+pub(super) fn last(conn: &Connection, counter: &str) -> Result<i64, Fault> {
+    Ok(conn
+        .prepare_cached("SELECT value FROM counters WHERE name = ?1")?
+        .query_one([counter], |row| row.get(0))?)
+}
+
+/// The next `by` values of a counter; the first of them.
+pub(super) fn advance(conn: &Connection, counter: &str, by: i64) -> Result<i64, Fault> {
+    let last: i64 = conn
+        .prepare_cached("UPDATE counters SET value = value + ?2 WHERE name = ?1 RETURNING value")?
+        .query_row((counter, by), |row| row.get(0))?;
+    Ok(last - by + 1)
+}
+
+/// A fault for whoever still waits when nothing is carried out any more.
+pub(super) fn refuse(mut call: Box<dyn Call>) {
+    call.fail(Fault::Closed);
+    call.answer();
+}

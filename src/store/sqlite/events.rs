@@ -1,0 +1,177 @@
+//! Events, and taking them in with their deliveries.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::HeaderValue;
+use rusqlite::Connection;
+
+use super::codec::{floor, header_lines, headers, limit, state_words, whole};
+use super::contents;
+use super::core::{advance, last};
+use super::fault::Fault;
+use super::lanes::Lanes;
+use crate::delivery::{DeadReason, Event, Fingerprint, Order, State, Target};
+use crate::id::{DeliveryId, EventId, EventType, Scope, Subject};
+use crate::store::{Enqueued, NewDelivery, NewEvent};
+
+/// An event to take in, with what can be worked out before the store's thread sees it.
+pub(super) struct Prepared {
+    event: Arc<Event>,
+    fingerprint: Fingerprint,
+    deliveries: Vec<NewDelivery>,
+}
+
+impl From<NewEvent> for Prepared {
+    fn from(new: NewEvent) -> Self {
+        Self {
+            fingerprint: new.event.fingerprint(),
+            event: new.event,
+            deliveries: new.deliveries,
+        }
+    }
+}
+
+/// Takes in events. The answers, and whether a lane has come to have work.
+pub(super) fn enqueue(
+    conn: &Connection,
+    events: &[Prepared],
+    now: DateTime<Utc>,
+) -> Result<(Vec<Enqueued>, bool), Fault> {
+    let now = whole(now);
+    let first_id = last(conn, "delivery")? + 1;
+    let mut next_id = first_id;
+    let mut lanes = Lanes::new(conn, now);
+    let mut answers = Vec::with_capacity(events.len());
+    for new in events {
+        let Some(event) = insert_event(conn, new, next_id)? else {
+            answers.push(known(conn, new)?);
+            continue;
+        };
+        let first = next_id;
+        for delivery in &new.deliveries {
+            insert_delivery(conn, &mut lanes, next_id, event, delivery, now)?;
+            next_id += 1;
+        }
+        answers.push(Enqueued::Fresh((first..next_id).map(DeliveryId).collect()));
+    }
+    if next_id > first_id {
+        advance(conn, "delivery", next_id - first_id)?;
+    }
+    Ok((answers, lanes.requeue()?))
+}
+
+/// The row id of the event, if its id was not taken.
+fn insert_event(conn: &Connection, new: &Prepared, first_delivery: i64) -> Result<Option<i64>, Fault> {
+    let event = &new.event;
+    let inserted = conn
+        .prepare_cached(
+            "INSERT INTO events (scope, event_id, kind, subject, media_type, headers, fingerprint,
+                first_delivery, deliveries, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (scope, event_id) DO NOTHING",
+        )?
+        .execute((
+            event.scope().as_str(),
+            event.id().as_str(),
+            event.kind().as_str(),
+            event.subject().map(Subject::as_str),
+            event.media_type().as_bytes(),
+            header_lines(event.headers()),
+            new.fingerprint.0,
+            first_delivery,
+            limit(new.deliveries.len()),
+            event.body().as_ref(),
+        ))?;
+    Ok((inserted > 0).then(|| conn.last_insert_rowid()))
+}
+
+/// What becomes of an event whose id is taken.
+fn known(conn: &Connection, new: &Prepared) -> Result<Enqueued, Fault> {
+    let (fingerprint, first, count): ([u8; 32], i64, i64) = conn
+        .prepare_cached(
+            "SELECT fingerprint, first_delivery, deliveries FROM events WHERE scope = ?1 AND event_id = ?2",
+        )?
+        .query_one((new.event.scope().as_str(), new.event.id().as_str()), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    if fingerprint != new.fingerprint.0 {
+        return Ok(Enqueued::Conflict);
+    }
+    let mut ids =
+        conn.prepare_cached("SELECT id FROM deliveries WHERE id >= ?1 AND id < ?1 + ?2 ORDER BY id")?;
+    let ids = ids.query_map((first, count), |row| row.get(0).map(DeliveryId))?;
+    Ok(Enqueued::Duplicate(ids.collect::<Result<_, _>>()?))
+}
+
+fn insert_delivery(
+    conn: &Connection,
+    lanes: &mut Lanes<'_>,
+    id: i64,
+    event: i64,
+    new: &NewDelivery,
+    now: DateTime<Utc>,
+) -> Result<(), Fault> {
+    let key = new.target.lane();
+    let (webhook, lane) = match &new.target {
+        Target::Webhook(webhook) => (Some(webhook.as_str()), lanes.find(key)?),
+        Target::Call(call) => (None, Some(lanes.open(key, call.limits, Order::Any, true)?)),
+    };
+    let due = floor(now);
+    let (state, rank) = match lane {
+        Some(lane) => (State::Pending, lanes.get(lane)?.rank(due)),
+        None => (State::Dead(DeadReason::WebhookDeleted), due),
+    };
+    let (word, reason) = state_words(state);
+    let own = contents::insert(conn, id, new)?;
+    conn.prepare_cached(
+        "INSERT INTO deliveries (id, event, lane, state, reason, rank, due, fence, attempts, history,
+            interrupted, created_at, own, webhook)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, ?7, ?8, ?9)",
+    )?
+    .execute((id, event, lane, word, reason, rank, due, own, webhook))?;
+    Ok(())
+}
+
+/// The event in that row.
+pub(super) fn event(conn: &Connection, id: i64) -> Result<Arc<Event>, Fault> {
+    let mut select = conn.prepare_cached(
+        "SELECT scope, event_id, kind, subject, media_type, headers, body FROM events WHERE id = ?1",
+    )?;
+    let mut rows = select.query([id])?;
+    let row = rows.next()?.ok_or(Fault::Unreadable("event"))?;
+    let text = |column| Ok::<_, Fault>(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?);
+    let mut event = Event::builder(
+        Scope::new(text(0)?),
+        EventId::new(text(1)?),
+        EventType::new(text(2)?),
+    );
+    let optional = |column| {
+        Ok::<_, Fault>(
+            row.get_ref(column)?
+                .as_str_or_null()
+                .map_err(rusqlite::Error::from)?,
+        )
+    };
+    if let Some(subject) = optional(3)? {
+        event = event.subject(Subject::new(subject));
+    }
+    let bytes = |column| {
+        Ok::<_, Fault>(
+            row.get_ref(column)?
+                .as_blob_or_null()
+                .map_err(rusqlite::Error::from)?,
+        )
+    };
+    let media_type = HeaderValue::from_bytes(bytes(4)?.unwrap_or_default())
+        .map_err(|_| Fault::Unreadable("media_type"))?;
+    event = event.body(media_type, Bytes::copy_from_slice(bytes(6)?.unwrap_or_default()));
+    for header in headers(bytes(5)?.unwrap_or_default()) {
+        let (name, value) = header?;
+        event = event.header(name, value);
+    }
+    event
+        .build()
+        .map(Arc::new)
+        .map_err(|_| Fault::Unreadable("event"))
+}

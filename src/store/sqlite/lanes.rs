@@ -1,0 +1,308 @@
+//! The lanes that a call touches, and their places in the queue.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::codec::{ceil, floor, limit, nanos, optional_instant, unsigned};
+use super::fault::Fault;
+use crate::delivery::{Lane, LaneKey, Limits, Order, Rate};
+
+/// A lane's row id. They rise in the order in which lanes were opened.
+pub(super) type LaneNo = i64;
+
+/// The lanes that one call has to do with. They are read once, changed here, and written back by
+/// [`requeue`](Lanes::requeue), so that a batch changes a lane's row once.
+pub(super) struct Lanes<'c> {
+    conn: &'c Connection,
+    now: DateTime<Utc>,
+    touched: BTreeMap<LaneNo, Touched>,
+    by_key: HashMap<LaneKey, Option<LaneNo>>,
+}
+
+/// What waits in one lane.
+#[derive(Clone, PartialEq)]
+pub(super) struct Waiting {
+    pub(super) lane: Lane,
+    /// Its webhook was removed: nothing in it is sent any more.
+    pub(super) doomed: bool,
+    pub(super) in_flight: u32,
+    served_at: Option<DateTime<Utc>>,
+    turn: i64,
+    /// Its place in the queue: the instant from which it has work to give or since it was last served, whichever
+    /// is later. `None` while it has nothing to give or no room.
+    ready_at: Option<i64>,
+}
+
+/// A lane as it was read, and as it has become.
+struct Touched {
+    stored: Waiting,
+    waiting: Waiting,
+}
+
+impl Touched {
+    fn new(waiting: Waiting) -> Self {
+        Self {
+            stored: waiting.clone(),
+            waiting,
+        }
+    }
+}
+
+/// What [`Waiting::read`] reads.
+macro_rules! columns {
+    () => {
+        "SELECT id, key IS NULL, max_in_flight, rate_interval_ns, rate_burst, strict, enabled, in_flight,
+            whole_at, served_at, turn, ready_at"
+    };
+}
+
+impl<'c> Lanes<'c> {
+    pub(super) fn new(conn: &'c Connection, now: DateTime<Utc>) -> Self {
+        Self {
+            conn,
+            now,
+            touched: BTreeMap::new(),
+            by_key: HashMap::new(),
+        }
+    }
+
+    pub(super) fn find(&mut self, key: LaneKey) -> Result<Option<LaneNo>, Fault> {
+        if let Some(no) = self.by_key.get(&key) {
+            return Ok(*no);
+        }
+        let no = self
+            .conn
+            .prepare_cached("SELECT id FROM lanes WHERE key = ?1")?
+            .query_row([key.as_str()], |row| row.get(0))
+            .optional()?;
+        self.by_key.insert(key, no);
+        Ok(no)
+    }
+
+    /// The lane of that name, made if need be, with these limits.
+    pub(super) fn open(
+        &mut self,
+        key: LaneKey,
+        limits: Limits,
+        order: Order,
+        enabled: bool,
+    ) -> Result<LaneNo, Fault> {
+        let Some(no) = self.find(key.clone())? else {
+            let no = self.insert(&key, limits, order, enabled)?;
+            self.by_key.insert(key, Some(no));
+            return Ok(no);
+        };
+        let lane = self.get(no)?.lane;
+        if (lane.limits, lane.order, lane.enabled) == (limits, order, enabled) {
+            return Ok(no);
+        }
+        let (interval, burst) = rate_columns(limits);
+        self.conn
+            .prepare_cached(
+                "UPDATE lanes SET max_in_flight = ?2, rate_interval_ns = ?3, rate_burst = ?4, strict = ?5,
+                    enabled = ?6 WHERE id = ?1",
+            )?
+            .execute((
+                no,
+                limits.in_flight.get(),
+                interval,
+                burst,
+                order == Order::Strict,
+                enabled,
+            ))?;
+        if lane.order != order {
+            self.rerank(no, order)?;
+        }
+        let lane = &mut self.get(no)?.lane;
+        (lane.limits, lane.order, lane.enabled) = (limits, order, enabled);
+        Ok(no)
+    }
+
+    fn insert(&self, key: &LaneKey, limits: Limits, order: Order, enabled: bool) -> Result<LaneNo, Fault> {
+        let (interval, burst) = rate_columns(limits);
+        Ok(self
+            .conn
+            .prepare_cached(
+                "INSERT INTO lanes (key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .insert((
+                key.as_str(),
+                limits.in_flight.get(),
+                interval,
+                burst,
+                order == Order::Strict,
+                enabled,
+            ))?)
+    }
+
+    /// Sorts what waits anew, after the order of the lane changed.
+    fn rerank(&self, no: LaneNo, order: Order) -> Result<(), Fault> {
+        self.conn
+            .prepare_cached(
+                "UPDATE deliveries SET rank = CASE WHEN ?2 THEN 0 ELSE due END
+                 WHERE lane = ?1 AND state = 'pending'",
+            )?
+            .execute((no, order == Order::Strict))?;
+        Ok(())
+    }
+
+    /// Takes the name from a lane and marks what waits in it as never to be sent.
+    pub(super) fn doom(&mut self, key: LaneKey) -> Result<(), Fault> {
+        if let Some(no) = self.find(key.clone())? {
+            self.conn
+                .prepare_cached("UPDATE lanes SET key = NULL WHERE id = ?1")?
+                .execute([no])?;
+            self.get(no)?.doomed = true;
+            self.by_key.insert(key, None);
+        }
+        Ok(())
+    }
+
+    pub(super) fn get(&mut self, no: LaneNo) -> Result<&mut Waiting, Fault> {
+        let touched = match self.touched.entry(no) {
+            Entry::Occupied(touched) => touched.into_mut(),
+            Entry::Vacant(place) => {
+                let mut select = self
+                    .conn
+                    .prepare_cached(concat!(columns!(), " FROM lanes WHERE id = ?1"))?;
+                let mut rows = select.query([no])?;
+                let row = rows.next()?.ok_or(Fault::Unreadable("lane"))?;
+                place.insert(Touched::new(Waiting::read(row)?))
+            }
+        };
+        Ok(&mut touched.waiting)
+    }
+
+    /// Up to `max` lanes whose turn it is, in order.
+    pub(super) fn ready(&mut self, max: usize) -> Result<Vec<LaneNo>, Fault> {
+        let mut select = self.conn.prepare_cached(concat!(
+            columns!(),
+            " FROM lanes WHERE ready_at <= ?1 ORDER BY ready_at, turn, id LIMIT ?2"
+        ))?;
+        let mut rows = select.query((floor(self.now), limit(max)))?;
+        let mut ready = Vec::new();
+        while let Some(row) = rows.next()? {
+            let no = row.get(0)?;
+            self.touched.insert(no, Touched::new(Waiting::read(row)?));
+            ready.push(no);
+        }
+        Ok(ready)
+    }
+
+    /// Puts each lane that was touched where it belongs in the queue, and writes it back. Whether any has come to
+    /// have work sooner than before.
+    pub(super) fn requeue(&mut self) -> Result<bool, Fault> {
+        let mut update = self.conn.prepare_cached(
+            "UPDATE lanes SET in_flight = ?2, whole_at = ?3, served_at = ?4, turn = ?5, ready_at = ?6 WHERE id = ?1",
+        )?;
+        let mut sooner = false;
+        for (no, Touched { stored, mut waiting }) in std::mem::take(&mut self.touched) {
+            waiting.ready_at = self.place(no, &waiting)?;
+            sooner |= match (waiting.ready_at, stored.ready_at) {
+                (Some(new), Some(old)) => new < old,
+                (new, _) => new.is_some(),
+            };
+            if waiting != stored {
+                update.execute((
+                    no,
+                    waiting.in_flight,
+                    waiting.lane.whole_at.map(ceil),
+                    waiting.served_at.map(floor),
+                    waiting.turn,
+                    waiting.ready_at,
+                ))?;
+            }
+        }
+        Ok(sooner)
+    }
+
+    /// The instant from which a lane stands in the queue.
+    fn place(&self, no: LaneNo, waiting: &Waiting) -> Result<Option<i64>, Fault> {
+        if !waiting.doomed && !waiting.has_room() {
+            return Ok(None); // it comes back when a place becomes free
+        }
+        let head: Option<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT due FROM deliveries WHERE lane = ?1 AND state = 'pending' ORDER BY rank, id LIMIT 1",
+            )?
+            .query_row([no], |row| row.get(0))
+            .optional()?;
+        Ok(head.map(|due| {
+            if waiting.doomed {
+                return floor(DateTime::<Utc>::MIN_UTC);
+            }
+            let served = waiting.served_at.map_or(i64::MIN, floor).min(floor(self.now));
+            due.max(ceil(waiting.lane.open_at(self.now))).max(served)
+        }))
+    }
+}
+
+pub(super) fn next_ready(conn: &Connection) -> Result<Option<i64>, Fault> {
+    Ok(conn
+        .prepare_cached("SELECT ready_at FROM lanes WHERE ready_at IS NOT NULL ORDER BY ready_at LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?)
+}
+
+impl Waiting {
+    /// Notes that the lane has had its turn.
+    pub(super) fn served(&mut self, turn: i64, now: DateTime<Utc>) {
+        (self.served_at, self.turn) = (Some(now), turn);
+    }
+
+    /// The rank of a delivery in it: the lower goes first, and of two alike the one with the lower id.
+    pub(super) fn rank(&self, due: i64) -> i64 {
+        match self.lane.order {
+            Order::Any => due,
+            Order::Strict => 0,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let places = match self.lane.order {
+            Order::Any => self.lane.limits.in_flight.get(),
+            Order::Strict => 1,
+        };
+        self.lane.enabled && self.in_flight < places
+    }
+
+    fn read(row: &Row<'_>) -> Result<Self, Fault> {
+        let rate = match (row.get::<_, Option<i64>>(3)?, row.get::<_, Option<u32>>(4)?) {
+            (Some(interval), Some(burst)) => Some(Rate {
+                interval: Duration::from_nanos(unsigned(interval, "rate_interval_ns")?),
+                burst: NonZeroU32::new(burst).ok_or(Fault::Unreadable("rate_burst"))?,
+            }),
+            _ => None,
+        };
+        let max_in_flight = NonZeroU32::new(row.get(2)?).ok_or(Fault::Unreadable("max_in_flight"))?;
+        let lane = Lane {
+            limits: Limits {
+                in_flight: max_in_flight,
+                rate,
+            },
+            order: if row.get(5)? { Order::Strict } else { Order::Any },
+            enabled: row.get(6)?,
+            whole_at: optional_instant(row.get(8)?, "whole_at")?,
+        };
+        Ok(Self {
+            lane,
+            doomed: row.get(1)?,
+            in_flight: row.get(7)?,
+            served_at: optional_instant(row.get(9)?, "served_at")?,
+            turn: row.get(10)?,
+            ready_at: row.get(11)?,
+        })
+    }
+}
+
+fn rate_columns(limits: Limits) -> (Option<i64>, Option<u32>) {
+    let interval = limits.rate.map(|rate| nanos(rate.interval));
+    (interval, limits.rate.map(|rate| rate.burst.get()))
+}

@@ -1,0 +1,85 @@
+//! Webhooks and auth records.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::cache::parse_webhook;
+use super::codec::whole;
+use super::core::Core;
+use super::fault::Fault;
+use super::lanes::Lanes;
+use crate::delivery::{LaneKey, Webhook};
+use crate::id::{AuthId, Scope, WebhookId};
+use crate::store::AuthRecord;
+
+impl Core {
+    pub(super) fn save_webhook(&mut self, webhook: &Webhook, now: DateTime<Utc>) -> Result<(), Fault> {
+        let json = serde_json::to_string(webhook).map_err(|_| Fault::Unreadable("json"))?;
+        self.conn
+            .prepare_cached(
+                "INSERT INTO webhooks (id, scope, json) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (id) DO UPDATE SET scope = excluded.scope, json = excluded.json",
+            )?
+            .execute((webhook.id.as_str(), webhook.scope.as_str(), json))?;
+        self.cache.forget_webhook(&webhook.id);
+        let mut lanes = Lanes::new(&self.conn, whole(now));
+        let key = LaneKey::webhook(&webhook.id);
+        lanes.open(key, webhook.limits, webhook.order, webhook.enabled)?;
+        self.rings.deliveries |= lanes.requeue()?;
+        Ok(())
+    }
+
+    pub(super) fn remove_webhook(&mut self, id: &WebhookId, now: DateTime<Utc>) -> Result<bool, Fault> {
+        self.cache.forget_webhook(id);
+        let mut lanes = Lanes::new(&self.conn, whole(now));
+        lanes.doom(LaneKey::webhook(id))?;
+        self.rings.deliveries |= lanes.requeue()?;
+        let removed = self
+            .conn
+            .prepare_cached("DELETE FROM webhooks WHERE id = ?1")?
+            .execute([id.as_str()])?;
+        Ok(removed > 0)
+    }
+
+    pub(super) fn webhook(&mut self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, Fault> {
+        self.cache.webhook(&self.conn, id.as_str())
+    }
+
+    pub(super) fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, Fault> {
+        self.conn
+            .prepare_cached("SELECT json FROM webhooks WHERE scope = ?1 ORDER BY id")?
+            .query_and_then([scope.as_str()], |row| {
+                parse_webhook(&row.get::<_, String>(0)?).map(Arc::new)
+            })?
+            .collect()
+    }
+
+    pub(super) fn save_auth(&mut self, record: &AuthRecord) -> Result<(), Fault> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO auths (id, name, config) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, config = excluded.config",
+            )?
+            .execute((
+                record.id.as_str(),
+                &record.name,
+                record.config.dangerous_to_bytes(),
+            ))?;
+        self.cache.forget_auth(&record.id);
+        Ok(())
+    }
+
+    pub(super) fn remove_auth(&mut self, id: &AuthId) -> Result<bool, Fault> {
+        self.cache.forget_auth(id);
+        let removed = self
+            .conn
+            .prepare_cached("DELETE FROM auths WHERE id = ?1")?
+            .execute([id.as_str()])?;
+        Ok(removed > 0)
+    }
+
+    pub(super) fn auth(&mut self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, Fault> {
+        self.cache.auth(&self.conn, id.as_str())
+    }
+}

@@ -1,0 +1,136 @@
+//! Where calls are carried out: on a thread of the store's own, or wherever they are made.
+
+use std::fmt;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use futures_channel::oneshot;
+
+use super::core::{Call, Core, refuse};
+use super::fault::Fault;
+
+/// How many calls share a commit at most, so that the first of them does not wait long for the last.
+const GROUP: usize = 128;
+
+pub(super) enum Runner {
+    Thread(Thread),
+    Inline(Mutex<Option<Core>>),
+}
+
+/// The thread has its core until the last sender is gone or someone closes it.
+pub(super) struct Thread {
+    calls: Option<Sender<Message>>,
+    handle: Option<JoinHandle<()>>,
+}
+
+enum Message {
+    Call(Box<dyn Call>),
+    Close(oneshot::Sender<()>),
+}
+
+impl Runner {
+    pub(super) fn thread(core: Core) -> Result<Self, Fault> {
+        let (calls, waiting) = mpsc::channel();
+        let handle = thread::Builder::new()
+            .name("ringback-sqlite".to_owned())
+            .spawn(move || serve(core, waiting))
+            .map_err(|_| Fault::NoThread)?;
+        Ok(Self::Thread(Thread {
+            calls: Some(calls),
+            handle: Some(handle),
+        }))
+    }
+
+    pub(super) fn inline(core: Core) -> Self {
+        Self::Inline(Mutex::new(Some(core)))
+    }
+
+    /// Has a call carried out. If there is nobody left to do it, it is answered at once.
+    pub(super) fn submit(&self, call: Box<dyn Call>) {
+        match self {
+            Self::Thread(thread) => {
+                if let Err(Message::Call(call)) = thread.send(Message::Call(call)) {
+                    refuse(call);
+                }
+            }
+            // Should a call ever have panicked, the next BEGIN or COMMIT says what became of the connection.
+            Self::Inline(core) => match &mut *core.lock().unwrap_or_else(PoisonError::into_inner) {
+                Some(core) => core.carry_out(vec![call]),
+                None => refuse(call),
+            },
+        }
+    }
+
+    /// Closes the file, after every call that was submitted before.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Thread(thread) => {
+                let (reply, closed) = oneshot::channel();
+                if thread.send(Message::Close(reply)).is_ok() {
+                    let _ = closed.await; // an error says that it was closed already
+                }
+            }
+            Self::Inline(core) => drop(core.lock().unwrap_or_else(PoisonError::into_inner).take()),
+        }
+    }
+}
+
+impl Thread {
+    fn send(&self, message: Message) -> Result<(), Message> {
+        match &self.calls {
+            Some(calls) => calls.send(message).map_err(|unsent| unsent.0),
+            None => Err(message),
+        }
+    }
+}
+
+impl Drop for Thread {
+    /// Waits until what was submitted is carried out and the file is closed.
+    fn drop(&mut self) {
+        self.calls = None;
+        if let Some(handle) = self.handle.take()
+            // The last one to hold the store may be a task that an answer from this very thread has finished.
+            && handle.thread().id() != thread::current().id()
+        {
+            let _ = handle.join(); // a panic there has been printed by the panic hook already
+        }
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Thread(_) => "Thread",
+            Self::Inline(_) => "Inline",
+        })
+    }
+}
+
+/// While one commit is under way, calls gather for the next.
+fn serve(mut core: Core, waiting: Receiver<Message>) {
+    while let Ok(first) = waiting.recv() {
+        let mut group = Vec::new();
+        let mut close = None;
+        for message in std::iter::once(first).chain(waiting.try_iter()).take(GROUP) {
+            match message {
+                Message::Call(call) => group.push(call),
+                Message::Close(reply) => {
+                    close = Some(reply);
+                    break;
+                }
+            }
+        }
+        core.carry_out(group);
+        if let Some(reply) = close {
+            drop(core);
+            for message in waiting.try_iter() {
+                if let Message::Call(call) = message {
+                    refuse(call);
+                }
+            }
+            let _ = reply.send(());
+            return;
+        }
+    }
+}

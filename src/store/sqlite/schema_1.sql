@@ -1,0 +1,124 @@
+-- Version 1. Instants are microseconds since 1970, UTC; spans are microseconds unless the name says otherwise.
+
+-- Numbers that only ever rise, so that nothing that is deleted lends its number to something else.
+CREATE TABLE counters (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO counters (name, value) VALUES ('delivery', 0), ('number', 0), ('turn', 0), ('seen', 0), ('task', 0);
+
+CREATE TABLE webhooks (
+    id    TEXT PRIMARY KEY,
+    scope TEXT NOT NULL,
+    json  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX webhooks_by_scope ON webhooks (scope, id);
+
+-- Holds secrets.
+CREATE TABLE auths (
+    id     TEXT PRIMARY KEY,
+    name   TEXT NOT NULL,
+    config BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    id             INTEGER PRIMARY KEY,
+    scope          TEXT NOT NULL,
+    event_id       TEXT NOT NULL,
+    kind           TEXT NOT NULL,
+    subject        TEXT,
+    media_type     BLOB NOT NULL,
+    headers        BLOB,             -- lines of `name: value`
+    fingerprint    BLOB NOT NULL,
+    first_delivery INTEGER NOT NULL, -- its deliveries are numbered on from here
+    deliveries     INTEGER NOT NULL,
+    body           BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX events_by_id ON events (scope, event_id);
+
+CREATE TABLE lanes (
+    id               INTEGER PRIMARY KEY,
+    key              TEXT UNIQUE,      -- NULL once its webhook was removed
+    max_in_flight    INTEGER NOT NULL,
+    rate_interval_ns INTEGER,
+    rate_burst       INTEGER,
+    strict           INTEGER NOT NULL,
+    enabled          INTEGER NOT NULL,
+    in_flight        INTEGER NOT NULL DEFAULT 0,
+    whole_at         INTEGER,          -- when the rate's whole burst is available again
+    served_at        INTEGER,
+    turn             INTEGER NOT NULL DEFAULT 0,
+    ready_at         INTEGER           -- its place in the queue; NULL while it has nothing to give or no room
+) STRICT;
+CREATE INDEX lanes_ready ON lanes (ready_at, turn, id) WHERE ready_at IS NOT NULL;
+
+CREATE TABLE deliveries (
+    id            INTEGER PRIMARY KEY,
+    event         INTEGER NOT NULL,
+    lane          INTEGER,          -- NULL where the webhook was unknown when it was enqueued
+    state         TEXT NOT NULL,    -- held, pending, sending, delivered, dead
+    reason        TEXT,             -- why it is dead
+    rank          INTEGER NOT NULL, -- when it is due; in a strict lane 0, so that they go by id
+    due           INTEGER NOT NULL,
+    fence         INTEGER NOT NULL,
+    attempts      INTEGER NOT NULL, -- since it was enqueued or last replayed
+    history       INTEGER NOT NULL, -- in all
+    first_failure INTEGER,
+    interrupted   INTEGER NOT NULL,
+    claimed_at    INTEGER,
+    lease_ends    INTEGER,
+    holder        TEXT,
+    created_at    INTEGER NOT NULL,
+    own           INTEGER NOT NULL, -- whether `contents` has a row for it
+    webhook       TEXT              -- NULL where it goes to a URL given with a call
+) STRICT;
+CREATE INDEX deliveries_waiting ON deliveries (lane, rank) WHERE state = 'pending';
+CREATE INDEX deliveries_leased ON deliveries (lease_ends) WHERE state = 'sending';
+
+-- What few deliveries have, kept apart so that the rows that change stay small.
+CREATE TABLE contents (
+    delivery INTEGER PRIMARY KEY,
+    body     BLOB, -- the bytes to send, where they are not the event's own
+    call     TEXT  -- the URL given with a call, and how to send to it (JSON)
+) STRICT;
+
+CREATE TABLE attempts (
+    delivery    INTEGER NOT NULL,
+    number      INTEGER NOT NULL,
+    started_at  INTEGER NOT NULL,
+    duration    INTEGER NOT NULL,
+    outcome     TEXT NOT NULL,
+    status      INTEGER,
+    excerpt     BLOB NOT NULL,
+    PRIMARY KEY (delivery, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tasks (
+    number         INTEGER PRIMARY KEY, -- in the order of creation
+    id             TEXT NOT NULL UNIQUE,
+    credentials_id TEXT NOT NULL,
+    request_uri    TEXT NOT NULL,
+    results_uri    TEXT NOT NULL,
+    webhook_uri    TEXT,
+    requested_at   INTEGER NOT NULL,
+    fence          INTEGER NOT NULL,
+    runs           INTEGER NOT NULL,
+    open           INTEGER NOT NULL,    -- whether it has yet to end
+    lease_ends     INTEGER,             -- NULL while it is queued
+    finished_at    INTEGER,
+    error          TEXT,                -- a code, if it failed
+    description    TEXT,
+    results        BLOB,                -- if it succeeded
+    input          BLOB NOT NULL
+) STRICT;
+CREATE INDEX tasks_open ON tasks (number) WHERE open;
+
+CREATE TABLE seen (
+    receiver TEXT NOT NULL,
+    key      TEXT NOT NULL,
+    done     INTEGER NOT NULL,
+    fence    INTEGER NOT NULL,
+    until    INTEGER NOT NULL, -- until when the lease holds or the key is kept
+    PRIMARY KEY (receiver, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX seen_until ON seen (until, receiver, key);

@@ -1,0 +1,201 @@
+//! The store traits, each method handed on to the core.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::SqliteStore;
+use super::attempts;
+use super::core::advance;
+use super::events::{self, Prepared};
+use crate::delivery::{Attempt, Webhook};
+use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::store::{
+    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
+    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskRecord,
+    TaskSettlement, TaskStore, Wake, WebhookStore,
+};
+
+#[async_trait]
+impl DeliveryStore for SqliteStore {
+    async fn enqueue(&self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Result<Vec<Enqueued>, StoreError> {
+        let events: Vec<_> = events.into_iter().map(Prepared::from).collect();
+        self.writes(move |core| {
+            let (answers, sooner) = events::enqueue(&core.conn, &events, now)?;
+            core.rings.deliveries |= sooner;
+            Ok(answers)
+        })
+        .await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
+        self.writes(move |core| core.claim(&request)).await
+    }
+
+    async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        self.writes(move |core| core.settle(&settlements, now)).await
+    }
+
+    async fn release(
+        &self,
+        claims: Vec<(DeliveryId, Fence)>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        self.writes(move |core| core.release(&claims, now)).await
+    }
+
+    async fn next_due(&self, _now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.reads(|core| core.next_due()).await
+    }
+
+    async fn reserve_numbers(&self, count: u32) -> Result<i64, StoreError> {
+        self.writes(move |core| advance(&core.conn, "number", count.into()))
+            .await
+    }
+
+    fn wake(&self) -> &Wake {
+        &self.wake
+    }
+}
+
+#[async_trait]
+impl WebhookStore for SqliteStore {
+    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.writes(move |core| core.save_webhook(&webhook, now)).await
+    }
+
+    async fn remove_webhook(&self, id: &WebhookId, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.writes(move |core| core.remove_webhook(&id, now)).await
+    }
+
+    async fn webhook(&self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, StoreError> {
+        let id = id.clone();
+        self.reads(move |core| core.webhook(&id)).await
+    }
+
+    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        let scope = scope.clone();
+        self.reads(move |core| core.webhooks(&scope)).await
+    }
+
+    async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {
+        self.writes(move |core| core.save_auth(&record)).await
+    }
+
+    async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.writes(move |core| core.remove_auth(&id)).await
+    }
+
+    async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
+        let id = id.clone();
+        self.reads(move |core| core.auth(&id)).await
+    }
+}
+
+#[async_trait]
+impl Inspect for SqliteStore {
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, StoreError> {
+        self.reads(move |core| core.delivery(id)).await
+    }
+
+    async fn deliveries_of(&self, scope: &Scope, event: &EventId) -> Result<Vec<DeliveryRecord>, StoreError> {
+        let (scope, event) = (scope.clone(), event.clone());
+        self.reads(move |core| core.deliveries_of(&scope, &event)).await
+    }
+
+    async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        self.reads(move |core| attempts::of(&core.conn, id)).await
+    }
+
+    async fn replay(&self, id: DeliveryId, now: DateTime<Utc>) -> Result<Replayed, StoreError> {
+        self.writes(move |core| core.replay(id, now)).await
+    }
+}
+
+#[async_trait]
+impl TaskStore for SqliteStore {
+    async fn create_task(&self, task: NewTask, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.writes(move |core| core.create_task(&task, now)).await
+    }
+
+    async fn task(&self, id: &TaskId) -> Result<Option<TaskRecord>, StoreError> {
+        let id = id.clone();
+        self.reads(move |core| core.task(&id)).await
+    }
+
+    async fn claim_tasks(&self, request: ClaimRequest) -> Result<Vec<ClaimedTask>, StoreError> {
+        self.writes(move |core| core.claim_tasks(&request)).await
+    }
+
+    async fn renew_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        let id = id.clone();
+        self.writes(move |core| core.renew_task(&id, fence, lease, now))
+            .await
+    }
+
+    async fn finish_task(
+        &self,
+        settlement: TaskSettlement,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        let TaskSettlement {
+            id,
+            fence,
+            end,
+            callback,
+        } = settlement;
+        let callback: Vec<_> = callback.into_iter().map(Prepared::from).collect();
+        self.writes(move |core| core.finish_task(&id, fence, &end, &callback, now))
+            .await
+    }
+
+    async fn next_task_due(&self, _now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.reads(|core| core.next_task_due()).await
+    }
+
+    fn task_wake(&self) -> &Wake {
+        &self.task_wake
+    }
+}
+
+#[async_trait]
+impl SeenStore for SqliteStore {
+    async fn begin(&self, key: &SeenKey, lease: Duration, now: DateTime<Utc>) -> Result<Seen, StoreError> {
+        let key = key.clone();
+        self.writes(move |core| core.begin(&key, lease, now)).await
+    }
+
+    async fn finish(
+        &self,
+        key: &SeenKey,
+        fence: Fence,
+        keep: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.writes(move |core| core.finish(&key, fence, keep, now)).await
+    }
+
+    async fn abandon(&self, key: &SeenKey, fence: Fence, _now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.writes(move |core| core.abandon(&key, fence)).await
+    }
+
+    async fn forget_expired(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        self.writes(move |core| core.forget_expired(max, now)).await
+    }
+}
