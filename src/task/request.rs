@@ -195,7 +195,8 @@ mod tests {
             if let Ok(asked) = asynchronous(&call, Some(&hook)) {
                 let read = AsyncParameters::of(&asked).unwrap();
                 prop_assert!(read.is_async);
-                prop_assert_eq!(read.webhook_uri.unwrap().as_str(), hook.to_string());
+                let webhook = read.webhook_uri.unwrap();
+                prop_assert_eq!(webhook.as_str(), hook.to_string());
             }
         }
     }

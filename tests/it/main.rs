@@ -1,7 +1,9 @@
 //! The integration tests: one binary, one module per subject.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod crash;
 mod schedule;
+mod server;
 mod signature;
 mod transport;
 mod url;

@@ -13,6 +13,8 @@ use ringback::engine::{Engine, EngineBuilder, Registration, TokioTimer};
 use ringback::retry::Schedule;
 use ringback::signature::{BiSignature, HmacKey, MaxAge, Message, Verifier};
 use ringback::store::{MemoryStore, Replayed};
+use ringback::system::SystemClock;
+use ringback::time::Clock;
 use ringback::transport::{HttpSender, SendError, SendErrorKind, sender_fn};
 
 const URL: &str = "https://example.com/hook";
@@ -157,10 +159,7 @@ async fn each_attempt_is_signed_with_the_key_of_the_moment() {
         let key = HmacKey::new(key).unwrap();
         let verifier = Verifier::new(BiSignature::path_only(), [key], MaxAge::minutes(5));
         verifier
-            .verify(
-                &Message::from(request),
-                chrono::DateTime::from(std::time::SystemTime::now()),
-            )
+            .verify(&Message::from(request), SystemClock.now())
             .is_ok()
     };
     let worker = engine.worker();
