@@ -5,6 +5,7 @@ mod crash;
 mod schedule;
 mod server;
 mod signature;
+mod sqlite;
 mod transport;
 mod url;
 mod worker;

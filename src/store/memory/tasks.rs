@@ -1,6 +1,6 @@
 //! Tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,8 +13,9 @@ use crate::time::after;
 #[derive(Default)]
 pub(super) struct Tasks {
     rows: BTreeMap<TaskId, Row>,
-    /// What can be claimed: when (at once, or when the lease ends), then in the order of creation.
-    open: BTreeSet<(DateTime<Utc>, u64, TaskId)>,
+    /// What has yet to end, in the order of creation. Those that run come before those that are queued, since
+    /// claims go in this order; so a claim passes over as many as there are runners, however many are queued.
+    open: BTreeMap<u64, TaskId>,
     created: u64,
 }
 
@@ -22,8 +23,10 @@ struct Row {
     record: TaskRecord,
     fence: Fence,
     runs: u32,
-    /// Its entry in `open`.
-    place: Option<(DateTime<Utc>, u64)>,
+    /// Its place in `open`.
+    number: u64,
+    /// From when on it can be claimed: at once, or when the lease ends.
+    claimable: DateTime<Utc>,
 }
 
 impl Tasks {
@@ -33,8 +36,7 @@ impl Tasks {
         }
         self.created += 1;
         let id = task.id.clone();
-        let place = (DateTime::<Utc>::MIN_UTC, self.created);
-        self.open.insert((place.0, place.1, id.clone()));
+        self.open.insert(self.created, id.clone());
         let record = TaskRecord {
             task,
             requested_at: now,
@@ -48,7 +50,8 @@ impl Tasks {
                 record,
                 fence: Fence::UNCLAIMED,
                 runs: 0,
-                place: Some(place),
+                number: self.created,
+                claimable: DateTime::<Utc>::MIN_UTC,
             },
         );
         true
@@ -61,17 +64,17 @@ impl Tasks {
     pub(super) fn claim(&mut self, request: &ClaimRequest) -> Vec<ClaimedTask> {
         let due: Vec<_> = self
             .open
-            .iter()
-            .take_while(|(at, ..)| *at <= request.now)
+            .values()
+            .filter(|id| self.rows.get(*id).is_some_and(|row| row.claimable <= request.now))
             .take(request.max)
             .cloned()
             .collect();
         let mut claimed = Vec::with_capacity(due.len());
-        for (_, _, id) in due {
-            self.place(&id, Some(after(request.now, request.lease)));
+        for id in due {
             let Some(row) = self.rows.get_mut(&id) else {
                 continue;
             };
+            row.claimable = after(request.now, request.lease);
             row.record.status = TaskStatus::Running;
             row.fence = row.fence.next();
             row.runs = row.runs.saturating_add(1);
@@ -92,10 +95,10 @@ impl Tasks {
         lease: Duration,
         now: DateTime<Utc>,
     ) -> Settled {
-        if self.held(id, fence).is_none() {
+        let Some(row) = self.held(id, fence) else {
             return Settled::LeaseLost;
-        }
-        self.place(id, Some(after(now, lease)));
+        };
+        row.claimable = after(now, lease);
         Settled::Done
     }
 
@@ -104,30 +107,25 @@ impl Tasks {
         row.record.status = settlement.end.status();
         row.record.end = Some(settlement.end.clone());
         row.record.finished_at = Some(now);
-        self.place(&settlement.id, None);
+        let number = row.number;
+        self.open.remove(&number);
         Some(())
     }
 
     pub(super) fn next_due(&self, _now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.open.first().map(|(at, ..)| *at)
+        let mut soonest = None;
+        for row in self.open.values().filter_map(|id| self.rows.get(id)) {
+            if row.record.status == TaskStatus::Queued {
+                return Some(row.claimable); // at once; no need to pass over all the others that are queued
+            }
+            soonest = [soonest, Some(row.claimable)].into_iter().flatten().min();
+        }
+        soonest
     }
 
     fn held(&mut self, id: &TaskId, fence: Fence) -> Option<&mut Row> {
         self.rows
             .get_mut(id)
             .filter(|row| row.record.status == TaskStatus::Running && row.fence == fence)
-    }
-
-    /// Moves a task to another place among those that can be claimed, or out of them.
-    fn place(&mut self, id: &TaskId, at: Option<DateTime<Utc>>) {
-        let Some(row) = self.rows.get_mut(id) else { return };
-        let Some((old, order)) = row.place.take() else {
-            return;
-        };
-        self.open.remove(&(old, order, id.clone()));
-        if let Some(at) = at {
-            row.place = Some((at, order));
-            self.open.insert((at, order, id.clone()));
-        }
     }
 }

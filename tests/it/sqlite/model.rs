@@ -1,0 +1,432 @@
+//! The same calls to a `MemoryStore` and to an `SqliteStore` give the same answers.
+
+use std::fmt::Debug;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderName, HeaderValue, StatusCode};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
+use ringback::delivery::{
+    AttemptReport, Call, Event, EventPattern, Limits, Order, Outcome, Rate, SendFailure, Target, Webhook,
+};
+use ringback::id::{DeliveryId, Fence, TaskId};
+use ringback::store::{
+    AuthRecord, ClaimRequest, Claimed, DeliveryStore, Inspect, MemoryStore, NewDelivery, NewEvent, NewTask,
+    Next, SeenKey, SeenStore, Settlement, SqliteStore, StoreError, TaskEnd, TaskSettlement, TaskStore,
+    WebhookStore,
+};
+use ringback::url::WebhookUrl;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Advance(i64),
+    Enqueue(Vec<(u8, u8, Vec<(u8, bool)>)>),
+    Claim {
+        max: usize,
+        lease_ms: u64,
+    },
+    Settle(Vec<(usize, i64, u8)>),
+    Release(Vec<(usize, i64)>),
+    Replay(i64),
+    SaveWebhook {
+        webhook: u8,
+        in_flight: u32,
+        rate: Option<(u64, u32)>,
+        strict: bool,
+        enabled: bool,
+    },
+    RemoveWebhook(u8),
+    SaveAuth(u8),
+    RemoveAuth,
+    Reserve(u32),
+    CreateTask(u8),
+    ClaimTasks {
+        max: usize,
+        lease_ms: u64,
+    },
+    RenewTask(usize, i64),
+    FinishTask(usize, i64, bool),
+    Begin(u8),
+    FinishKey(usize, i64),
+    AbandonKey(usize, i64),
+    Forget(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let skew = || prop_oneof![8 => Just(0i64), 1 => Just(-1i64), 1 => Just(1i64)];
+    let target = || (0u8..6, any::<bool>());
+    let event = (0u8..40, 0u8..8, vec(target(), 0..4));
+    let webhook = || {
+        (
+            0u8..3,
+            1u32..4,
+            proptest::option::of((1u64..300, 1u32..4)),
+            any::<bool>(),
+            prop::bool::weighted(0.85),
+        )
+            .prop_map(|(webhook, in_flight, rate, strict, enabled)| Op::SaveWebhook {
+                webhook,
+                in_flight,
+                rate,
+                strict,
+                enabled,
+            })
+    };
+    prop_oneof![
+        6 => (-50i64..400).prop_map(Op::Advance),
+        8 => vec(event, 0..4).prop_map(Op::Enqueue),
+        12 => (0usize..7, 1u64..500).prop_map(|(max, lease_ms)| Op::Claim { max, lease_ms }),
+        8 => vec((any::<usize>(), skew(), 0u8..8), 0..4).prop_map(Op::Settle),
+        2 => vec((any::<usize>(), skew()), 0..3).prop_map(Op::Release),
+        2 => (0i64..20).prop_map(Op::Replay),
+        3 => webhook(),
+        1 => (0u8..3).prop_map(Op::RemoveWebhook),
+        1 => (0u8..3).prop_map(Op::SaveAuth),
+        1 => Just(Op::RemoveAuth),
+        1 => (0u32..9).prop_map(Op::Reserve),
+        1 => (0u8..6).prop_map(Op::CreateTask),
+        2 => (0usize..4, 1u64..500).prop_map(|(max, lease_ms)| Op::ClaimTasks { max, lease_ms }),
+        1 => (any::<usize>(), skew()).prop_map(|(pick, skew)| Op::RenewTask(pick, skew)),
+        1 => (any::<usize>(), skew(), any::<bool>()).prop_map(|(pick, skew, ok)| Op::FinishTask(pick, skew, ok)),
+        1 => (0u8..3).prop_map(Op::Begin),
+        1 => (any::<usize>(), skew()).prop_map(|(pick, skew)| Op::FinishKey(pick, skew)),
+        1 => (any::<usize>(), skew()).prop_map(|(pick, skew)| Op::AbandonKey(pick, skew)),
+        1 => (0usize..3).prop_map(Op::Forget),
+    ]
+}
+
+trait Store: DeliveryStore + WebhookStore + TaskStore + SeenStore + Inspect {}
+impl Store for MemoryStore {}
+impl Store for SqliteStore {}
+
+/// What the caller remembers between calls: the same for both stores, as long as their answers are.
+struct Caller {
+    now: DateTime<Utc>,
+    claims: Vec<(DeliveryId, Fence)>,
+    tasks: Vec<(TaskId, Fence)>,
+    keys: Vec<(SeenKey, Fence)>,
+}
+
+fn pick<T: Clone>(from: &[T], at: usize) -> Option<T> {
+    from.get(at.checked_rem(from.len())?).cloned()
+}
+
+fn skewed(fence: Fence, by: i64) -> Fence {
+    Fence(fence.0 + by)
+}
+
+fn new_event(id: u8, body: u8, targets: &[(u8, bool)]) -> NewEvent {
+    let mut event = Event::builder(format!("s{}", id % 2), format!("e{id}"), "t").json(vec![b'0' + body / 4]);
+    if id.is_multiple_of(3) {
+        event = event.subject("u").header(
+            HeaderName::from_static("x-h"),
+            HeaderValue::from_bytes(b"\xff: v").unwrap(),
+        );
+    }
+    let deliveries = targets.iter().map(|(target, own)| NewDelivery {
+        target: match target {
+            webhook @ 0..=3 => Target::Webhook(format!("w{webhook}").into()),
+            call => Target::Call(Call {
+                url: WebhookUrl::parse(&format!("https://host{call}.example/{id}?token=t")).unwrap(),
+                profile: "p".into(),
+                auth: Some("a0".into()),
+                limits: Limits {
+                    in_flight: NonZeroU32::new(1 + u32::from(id % 3)).unwrap(),
+                    rate: None,
+                },
+            }),
+        },
+        body: own.then(|| Bytes::from(format!("own {id}"))),
+    });
+    NewEvent {
+        deliveries: deliveries.collect(),
+        event: Arc::new(event.build().unwrap()),
+    }
+}
+
+fn report(now: DateTime<Utc>, kind: u8) -> AttemptReport {
+    AttemptReport {
+        started_at: now - TimeDelta::milliseconds(7),
+        duration: Duration::from_micros(5_003),
+        outcome: match kind {
+            0 => Outcome::Answered(StatusCode::OK),
+            1 => Outcome::TimedOut,
+            _ => Outcome::Failed(SendFailure::Connect),
+        },
+        excerpt: Bytes::from_static(b"<html>"),
+    }
+}
+
+fn settlement((id, fence): (DeliveryId, Fence), kind: u8, now: DateTime<Utc>) -> Settlement {
+    let next = match kind {
+        0 | 1 => Next::Delivered,
+        2 => Next::Exhausted,
+        3 => Next::Gone,
+        later => Next::Retry(now + TimeDelta::milliseconds(i64::from(later) * 40 - 180)),
+    };
+    Settlement {
+        id,
+        fence,
+        attempt: (kind != 7).then(|| report(now, kind)),
+        next,
+    }
+}
+
+fn shown(answer: Result<impl Debug, StoreError>) -> String {
+    format!("{:?}", answer.unwrap())
+}
+
+/// All of a claim: `Debug` leaves bodies and queries out.
+fn show_claim(claim: &Claimed) -> String {
+    let (event, url) = (&claim.event, claim.target.url().expose());
+    format!("{claim:?} {:?} {:?} {url}", event.body(), event.headers())
+}
+
+impl Caller {
+    async fn call(&self, store: &dyn Store, op: &Op) -> (String, Vec<(DeliveryId, Fence)>) {
+        let now = self.now;
+        let claim = |max, lease_ms| ClaimRequest {
+            holder: "model".into(),
+            now,
+            lease: Duration::from_millis(lease_ms),
+            max,
+        };
+        let answer = match op {
+            Op::Advance(_) => String::new(),
+            Op::Enqueue(events) => {
+                let events = events
+                    .iter()
+                    .map(|(id, body, targets)| new_event(*id, *body, targets));
+                shown(store.enqueue(events.collect(), now).await)
+            }
+            Op::Claim { max, lease_ms } => {
+                let claimed = store.claim(claim(*max, *lease_ms)).await.unwrap();
+                let text = claimed.iter().map(show_claim).collect::<Vec<_>>().join("\n");
+                return (text, claimed.iter().map(|c| (c.id, c.fence)).collect());
+            }
+            Op::Settle(picks) => {
+                let settlements = picks.iter().filter_map(|(at, skew, kind)| {
+                    let (id, fence) = pick(&self.claims, *at)?;
+                    Some(settlement((id, skewed(fence, *skew)), *kind, now))
+                });
+                shown(store.settle(settlements.collect(), now).await)
+            }
+            Op::Release(picks) => {
+                let claims = picks.iter().filter_map(|(at, skew)| {
+                    pick(&self.claims, *at).map(|(id, fence)| (id, skewed(fence, *skew)))
+                });
+                shown(store.release(claims.collect(), now).await)
+            }
+            Op::Replay(id) => shown(store.replay(DeliveryId(*id), now).await),
+            Op::SaveWebhook {
+                webhook,
+                in_flight,
+                rate,
+                strict,
+                enabled,
+            } => {
+                let rate = rate.map(|(ms, burst)| Rate {
+                    interval: Duration::from_millis(ms),
+                    burst: NonZeroU32::new(burst).unwrap(),
+                });
+                let saved = Webhook {
+                    id: format!("w{webhook}").into(),
+                    scope: format!("s{}", webhook % 2).into(),
+                    name: "name".into(),
+                    events: vec![EventPattern::any()],
+                    url: WebhookUrl::parse(&format!("https://w{webhook}.example/?limit={in_flight}"))
+                        .unwrap(),
+                    auth: Some(format!("a{webhook}").into()),
+                    profile: "p".into(),
+                    limits: Limits {
+                        in_flight: NonZeroU32::new(*in_flight).unwrap(),
+                        rate,
+                    },
+                    order: if *strict { Order::Strict } else { Order::Any },
+                    enabled: *enabled,
+                    deadline: None,
+                    created_at: now,
+                    updated_at: now,
+                };
+                shown(store.save_webhook(saved, now).await)
+            }
+            Op::RemoveWebhook(webhook) => {
+                shown(store.remove_webhook(&format!("w{webhook}").into(), now).await)
+            }
+            Op::SaveAuth(key) => {
+                let record = AuthRecord {
+                    id: "a0".into(),
+                    name: format!("key {key}"),
+                    config: AuthConfig::Hmac(HmacAuth::new(HmacScheme::Truv, format!("key {key}"))),
+                };
+                shown(store.save_auth(record).await)
+            }
+            Op::RemoveAuth => shown(store.remove_auth(&"a0".into()).await),
+            Op::Reserve(count) => shown(store.reserve_numbers(*count).await),
+            Op::CreateTask(id) => {
+                let task = NewTask {
+                    id: format!("t{id}").into(),
+                    credentials_id: "c".into(),
+                    request_uri: "/r".into(),
+                    input: Bytes::from_static(b"in"),
+                    results_uri: "/results".into(),
+                    webhook_uri: id
+                        .is_multiple_of(2)
+                        .then(|| WebhookUrl::parse("https://cb.example/?a=b").unwrap()),
+                };
+                shown(store.create_task(task, now).await)
+            }
+            Op::ClaimTasks { max, lease_ms } => shown(store.claim_tasks(claim(*max, *lease_ms)).await),
+            Op::RenewTask(at, skew) => match pick(&self.tasks, *at) {
+                Some((id, fence)) => shown(
+                    store
+                        .renew_task(&id, skewed(fence, *skew), Duration::from_millis(90), now)
+                        .await,
+                ),
+                None => String::new(),
+            },
+            Op::FinishTask(at, skew, ok) => match pick(&self.tasks, *at) {
+                Some((id, fence)) => {
+                    let settlement = TaskSettlement {
+                        callback: Some(new_event(200 + (at % 20) as u8, 0, &[(4, false)])),
+                        fence: skewed(fence, *skew),
+                        end: if *ok {
+                            TaskEnd::Succeeded(Bytes::from_static(b"out"))
+                        } else {
+                            TaskEnd::Failed {
+                                error: "e".into(),
+                                description: "d".into(),
+                            }
+                        },
+                        id,
+                    };
+                    shown(store.finish_task(settlement, now).await)
+                }
+                None => String::new(),
+            },
+            Op::Begin(key) => shown(
+                store
+                    .begin(&seen_key(*key), Duration::from_millis(100), now)
+                    .await,
+            ),
+            Op::FinishKey(at, skew) => match pick(&self.keys, *at) {
+                Some((key, fence)) => shown(
+                    store
+                        .finish(&key, skewed(fence, *skew), Duration::from_millis(300), now)
+                        .await,
+                ),
+                None => String::new(),
+            },
+            Op::AbandonKey(at, skew) => match pick(&self.keys, *at) {
+                Some((key, fence)) => shown(store.abandon(&key, skewed(fence, *skew), now).await),
+                None => String::new(),
+            },
+            Op::Forget(max) => shown(store.forget_expired(*max, now).await),
+        };
+        (answer, Vec::new())
+    }
+}
+
+fn seen_key(key: u8) -> SeenKey {
+    SeenKey::new("r", format!("k{key}"))
+}
+
+/// Everything that can be read.
+async fn everything(store: &dyn Store) -> String {
+    let mut text = String::new();
+    for id in (1..400).map(DeliveryId) {
+        if let Some(record) = store.delivery(id).await.unwrap() {
+            text += &format!(
+                "{record:?} {:?} {:?}\n",
+                record.body,
+                store.attempts(id).await.unwrap()
+            );
+        }
+    }
+    for event in 0..40 {
+        let scope = format!("s{}", event % 2).into();
+        text += &shown(store.deliveries_of(&scope, &format!("e{event}").into()).await);
+    }
+    for scope in ["s0", "s1"] {
+        text += &shown(store.webhooks(&scope.into()).await);
+    }
+    for id in 0..6 {
+        text += &shown(store.task(&format!("t{id}").into()).await);
+        text += &shown(store.webhook(&format!("w{id}").into()).await);
+        text += &shown(store.auth(&format!("a{id}").into()).await);
+    }
+    text
+}
+
+async fn compare(ops: Vec<Op>) {
+    let memory = MemoryStore::new();
+    let sqlite = SqliteStore::builder().inline().open_in_memory().unwrap();
+    let mut caller = Caller {
+        now: DateTime::UNIX_EPOCH,
+        claims: vec![],
+        tasks: vec![],
+        keys: vec![],
+    };
+    for (step, op) in ops.iter().enumerate() {
+        if let Op::Advance(ms) = op {
+            caller.now += TimeDelta::milliseconds(*ms);
+        }
+        let (expected, claims) = caller.call(&memory, op).await;
+        let (found, _) = caller.call(&sqlite, op).await;
+        assert_eq!(found, expected, "step {step}: {op:?}");
+        remember(&mut caller, op, claims, &expected);
+        let now = caller.now;
+        assert_eq!(
+            sqlite.next_due(now).await.unwrap(),
+            memory.next_due(now).await.unwrap(),
+            "{step}: {op:?}"
+        );
+        assert_eq!(
+            sqlite.next_task_due(now).await.unwrap(),
+            memory.next_task_due(now).await.unwrap(),
+            "{step}: {op:?}"
+        );
+    }
+    assert_eq!(everything(&sqlite).await, everything(&memory).await);
+}
+
+/// Fences of tasks and keys rise from 1, so that guesses at them are often right.
+fn remember(caller: &mut Caller, op: &Op, claims: Vec<(DeliveryId, Fence)>, answer: &str) {
+    caller.claims.extend(claims);
+    match op {
+        Op::ClaimTasks { .. } => {
+            for id in 0..6 {
+                for fence in 1..9 {
+                    if answer.contains(&format!("TaskId(\"t{id}\")"))
+                        && answer.contains(&format!("Fence({fence})"))
+                    {
+                        caller.tasks.push((format!("t{id}").into(), Fence(fence)));
+                    }
+                }
+            }
+        }
+        Op::Begin(key) => {
+            if let Some(fence) = answer
+                .strip_prefix("Fresh(Fence(")
+                .and_then(|rest| rest.strip_suffix("))"))
+            {
+                caller.keys.push((seen_key(*key), Fence(fence.parse().unwrap())));
+            }
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sqlite_answers_as_memory_does(ops in vec(op(), 1..120)) {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(compare(ops));
+    }
+}
