@@ -195,7 +195,7 @@ mod tests {
             if let Ok(asked) = asynchronous(&call, Some(&hook)) {
                 let read = AsyncParameters::of(&asked).unwrap();
                 prop_assert!(read.is_async);
-                prop_assert_eq!(read.webhook_uri.unwrap().as_str(), hook.to_string());
+                prop_assert_eq!(read.webhook_uri, Some(UrlText::from(hook.to_string())));
             }
         }
     }
