@@ -13,8 +13,9 @@
 //!
 //! # Duplicate names
 //!
-//! An object that names a field twice is refused ([`PayloadErrorKind::Shape`]). Two readers of such a body
-//! may see two different values, which has been used to slip data past the one that checks.
+//! An object that names a field twice is not read into its type, since two readers of such a body may see two
+//! different values, which has been used to slip data past the one that checks. At the top that is an error
+//! ([`PayloadErrorKind::Shape`]); further in, the object is kept raw, as [`Maybe::Unexpected`].
 //!
 //! # Depth and size
 //!

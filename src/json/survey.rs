@@ -19,7 +19,7 @@ pub fn unfamiliar(payload: &impl Survey) -> Vec<String> {
 }
 
 /// What [`unfamiliar`] walks through. Every payload type of this crate has it; implement it for a type of
-/// your own to use it inside one of them, such as [`Results`](crate::provider::truelayer::Results).
+/// your own to survey it inside one of them that takes a type parameter.
 ///
 /// # Contract
 ///

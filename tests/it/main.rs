@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod crash;
+mod life_cycles;
+mod payloads;
 mod schedule;
 mod server;
 mod signature;

@@ -96,7 +96,8 @@ wire_object! {
 }
 
 wire_object! {
-    /// An order at the stock exchange.
+    /// An order at the stock exchange \[PB\]. The names are those of `MarketOrder` in woob, the library that
+    /// Powens' scrapers grew from; they were not checked against Powens' own page.
     pub struct MarketOrder {
         /// The order's id.
         id: Maybe<OpaqueId>,

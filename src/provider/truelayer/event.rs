@@ -158,9 +158,9 @@ wire_object! {
             /// The account the money comes from.
             payment_source: Maybe<PaymentSource>,
             /// How it is paid.
-            payment_method: Maybe<RawJson>,
+            payment_method: Maybe<PaymentMethod>,
             /// How likely it is to settle.
-            settlement_risk: Maybe<RawJson>,
+            settlement_risk: Maybe<SettlementRisk>,
             /// Whom a payout goes to.
             beneficiary: Maybe<RawJson>,
             /// Whom a payment from elsewhere comes from.
@@ -176,6 +176,28 @@ wire_object! {
             /// What the merchant attached.
             metadata: Maybe<RawJson>,
         }
+    }
+}
+
+wire_object! {
+    /// How a payment is made.
+    pub struct PaymentMethod {
+        /// `bank_transfer` or `mandate`.
+        kind: Maybe<String> = "type",
+        /// The bank, of a transfer.
+        provider_id: Maybe<String>,
+        /// The payment scheme, of a transfer.
+        scheme_id: Maybe<String>,
+        /// The mandate.
+        mandate_id: Maybe<String>,
+    }
+}
+
+wire_object! {
+    /// How likely a payment is to settle.
+    pub struct SettlementRisk {
+        /// `low_risk` or `high_risk`.
+        category: Maybe<String>,
     }
 }
 

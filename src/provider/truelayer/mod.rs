@@ -30,7 +30,7 @@
 //! * TL3 <https://support.truelayer.com/hc/en-us/articles/360018792614>
 //! * TL4 <https://docs.truelayer.com/docs/accessing-data-in-batch>
 //! * TL7 <https://docs.truelayer.com/docs/data-v3-errors>
-//! * TL12 <https://docs.truelayer.com/docs/payments-v3-webhook-notifications>
+//! * TL12 <https://docs.truelayer.com/docs/payments-v3-webhook-notifications>, `…/payment-webhook-specifications`
 //! * TL13, TL14 <https://docs.truelayer.com/docs/set-up-webhook-notifications-payments-v2>,
 //!   `…/webhook-notifications-paydirect`
 //! * TL17 <https://github.com/TrueLayer/truelayer-signing/blob/main/request-signing-v2.md>
@@ -56,7 +56,10 @@ mod secret;
 pub use batch::BatchRequest;
 pub use data::{Account, AccountNumber, AccountProvider};
 pub use error::{ErrorCode, Problem, RetryHelps};
-pub use event::{AccountIdentifier, DirectEvent, EventType, PaymentEvent, PaymentSource, SignedEvent};
+pub use event::{
+    AccountIdentifier, DirectEvent, EventType, PaymentEvent, PaymentMethod, PaymentSource, SettlementRisk,
+    SignedEvent,
+};
 pub use secret::{SecretParameter, SecretParameterError};
 
 pub use crate::task::{Accepted, Callback, Results, TaskStatus};

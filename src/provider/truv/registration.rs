@@ -1,5 +1,5 @@
 use super::{Event, EventType, TaskStatus};
-use crate::json::{Maybe, SecretText, Timestamp, UrlText, wire_enum, wire_object};
+use crate::json::{Maybe, OneOrMany, SecretText, Timestamp, UrlText, wire_enum, wire_object};
 
 wire_enum! {
     /// The environment that a webhook is for.
@@ -21,7 +21,7 @@ wire_object! {
         /// Where to send, of at most 2048 characters. Required to register.
         webhook_url: Maybe<UrlText>,
         /// The types of event to send. What none means is not documented.
-        events: Maybe<Vec<EventType>>,
+        events: Maybe<OneOrMany<EventType>>,
         /// The environment. Required to register.
         env_type: Maybe<EnvType>,
         /// Whether to send: `true` takes up again what Truv had disabled.
@@ -38,8 +38,8 @@ wire_object! {
         name: Maybe<String>,
         /// Where events are sent.
         webhook_url: Maybe<UrlText>,
-        /// The types of event that are sent.
-        events: Maybe<Vec<EventType>>,
+        /// The types of event that are sent: a string in the table, an array in the example.
+        events: Maybe<OneOrMany<EventType>>,
         /// The environment.
         env_type: Maybe<EnvType>,
         /// Whether events are sent: Truv disables an endpoint that goes on failing. Older bodies do not say.

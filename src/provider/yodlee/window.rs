@@ -42,7 +42,11 @@ impl Window {
     /// The last second within as a `toDate`, which is how notifications print it: `10:14:59` for a window that
     /// ends at 10:15.
     pub fn last_second(&self) -> Timestamp {
-        whole_seconds((self.end - TimeDelta::seconds(1)).max(self.start))
+        let last = self
+            .end
+            .checked_sub_signed(TimeDelta::seconds(1))
+            .unwrap_or(self.start);
+        whole_seconds(last.max(self.start))
     }
 }
 
@@ -113,20 +117,12 @@ impl PollPlan {
         let oldest = now
             .checked_sub_signed(POLL_REACH)
             .map_or(DateTime::<Utc>::MIN_UTC, ceil_second);
-        let reachable = Window {
-            start: start.max(oldest).min(end.max(start)),
-            end,
-        };
-        let reachable = if end < oldest {
-            Window { start: end, end }
-        } else {
-            reachable
-        };
-        let lost = (start < oldest).then(|| Window {
-            start,
-            end: oldest.min(end),
-        });
-        Ok(Self { lost, reachable })
+        let first = start.max(oldest).min(end);
+        let lost = (start < first).then_some(Window { start, end: first });
+        Ok(Self {
+            lost,
+            reachable: Window { start: first, end },
+        })
     }
 
     /// What is too old to be had any more.
