@@ -1,5 +1,6 @@
 //! (written below)
 
+pub mod conformance;
 mod entropy;
 mod faults;
 mod sender;
