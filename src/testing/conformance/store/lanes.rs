@@ -322,5 +322,19 @@ pub async fn a_clock_set_back_stops_nothing(store: &dyn FullStore) -> Result<(),
     deliver(store, &claimed, at(1_000_000)).await?;
     let id = only(enqueue(store, "a", 1..2, at(0)).await?)?;
     let claimed = claim_one(store, at(0)).await?;
-    equal("what is due by the caller's `now` is claimed", claimed.id, id)
+    equal("what is due by the caller's `now` is claimed", claimed.id, id)?;
+    deliver(store, &claimed, at(0)).await?;
+
+    // A lane that was served while the clock was ahead, and still has work.
+    enqueue(store, "a", 2..4, at(1)).await?;
+    let ahead = only(claim(store, 1, at(1_000_000)).await?)?;
+    deliver(store, &ahead, at(1_000_000)).await?;
+    let due = store.next_due(at(2)).await?;
+    ensure(
+        "next_due is `now` or earlier if there is work already",
+        due.is_some_and(|due| due <= at(2)),
+        || format!("{due:?} asked at {}", at(2)),
+    )?;
+    let claimed = claim(store, 1, at(2)).await?;
+    equal("what is due by the caller's `now` is claimed", claimed.len(), 1)
 }

@@ -191,11 +191,7 @@ pub async fn an_end_comes_with_its_callback(store: &dyn FullStore) -> Result<(),
 pub async fn an_end_needs_no_callback(store: &dyn FullStore) -> Result<(), Violation> {
     store.create_task(task("t"), at(0)).await?;
     let claimed = claim_one(store, at(0)).await?;
-    let settlement = TaskSettlement {
-        callback: None,
-        ..settlement(&claimed, success())
-    };
-    let settled = store.finish_task(settlement, at(1)).await?;
+    let settled = store.finish_task(settlement(&claimed, success()), at(1)).await?;
     equal("a task can end without a callback", settled, Settled::Done)?;
     scene::claims_nothing(store, "there is never a callback that was not asked for", at(1)).await
 }
@@ -326,11 +322,7 @@ pub async fn inputs_and_results_are_bytes(store: &dyn FullStore) -> Result<(), V
         let claimed = claim_one(store, at(0)).await?;
         equal("a claim brings the task as it was given", &claimed.task, &new)?;
         let end = TaskEnd::Succeeded(bytes);
-        let settlement = TaskSettlement {
-            callback: None,
-            ..settlement(&claimed, end.clone())
-        };
-        store.finish_task(settlement, at(1)).await?;
+        store.finish_task(settlement(&claimed, end.clone()), at(1)).await?;
         equal(
             "results are kept byte for byte",
             read(store, name).await?.end,
@@ -364,21 +356,25 @@ async fn claim_one(store: &dyn FullStore, now: DateTime<Utc>) -> Checked<Claimed
 }
 
 fn settlement(claimed: &ClaimedTask, end: TaskEnd) -> TaskSettlement {
-    let id = claimed.task.id.clone();
-    let callback = scene::new(event(id.as_str()), vec![to_webhook("a")]);
     TaskSettlement {
-        id,
+        id: claimed.task.id.clone(),
         fence: claimed.fence,
         end,
-        callback: Some(callback),
+        callback: None,
     }
 }
 
+/// Finishes a task, with a callback whose event has the task's id.
 async fn finish(
     store: &dyn FullStore,
     claimed: &ClaimedTask,
     end: TaskEnd,
     now: DateTime<Utc>,
 ) -> Checked<Settled> {
-    Ok(store.finish_task(settlement(claimed, end), now).await?)
+    let callback = scene::new(event(claimed.task.id.as_str()), vec![to_webhook("a")]);
+    let settlement = TaskSettlement {
+        callback: Some(callback),
+        ..settlement(claimed, end)
+    };
+    Ok(store.finish_task(settlement, now).await?)
 }

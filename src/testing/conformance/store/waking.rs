@@ -30,7 +30,7 @@ pub async fn next_due_is_never_too_late(store: &dyn FullStore) -> Result<(), Vio
     fail(store, one, 20, at(1)).await?;
     due_by(store, at(1), at(1)).await?; // a place is free, and one waits
     let third = only(claim(store, 10, at(1)).await?)?;
-    due_by(store, at(2), at(21)).await?;
+    due_by(store, at(2), at(60)).await?; // at its limit again
     deliver(store, two, at(2)).await?;
     due_by(store, at(2), at(21)).await?;
     deliver(store, &third, at(3)).await?;
