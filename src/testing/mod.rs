@@ -3,6 +3,7 @@
 pub mod conformance;
 mod entropy;
 mod faults;
+pub mod mutants;
 mod sender;
 mod time;
 

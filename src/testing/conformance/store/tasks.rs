@@ -322,7 +322,9 @@ pub async fn inputs_and_results_are_bytes(store: &dyn FullStore) -> Result<(), V
         let claimed = claim_one(store, at(0)).await?;
         equal("a claim brings the task as it was given", &claimed.task, &new)?;
         let end = TaskEnd::Succeeded(bytes);
-        store.finish_task(settlement(&claimed, end.clone()), at(1)).await?;
+        store
+            .finish_task(settlement(&claimed, end.clone()), at(1))
+            .await?;
         equal(
             "results are kept byte for byte",
             read(store, name).await?.end,
