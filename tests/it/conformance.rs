@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use ringback::engine::TokioTimer;
 use ringback::store::MemoryStore;
 use ringback::testing::mutants::Mutant;
 use ringback::testing::{Fault, FaultyStore, ManualTime, conformance};
+use ringback::transport::{Guard, HyperSender, ReqwestSender};
 
 #[tokio::test]
 async fn the_memory_store_passes() {
@@ -39,5 +41,28 @@ async fn a_faulty_store_without_faults_passes() {
         Arc::new(FaultyStore::new(memory, time.clone(), |_| Fault::None))
     })
     .await;
+    assert!(report.failures().is_empty(), "{report}");
+}
+
+fn loopback() -> Guard {
+    Guard::default().allow_http().allow_loopback()
+}
+
+#[tokio::test]
+async fn the_hyper_sender_passes() {
+    let report = conformance::sender::run_all(&HyperSender::builder().guard(loopback()).build()).await;
+    assert!(report.failures().is_empty(), "{report}");
+}
+
+#[tokio::test]
+async fn the_reqwest_sender_passes() {
+    let sender = ReqwestSender::builder().guard(loopback()).build().unwrap();
+    let report = conformance::sender::run_all(&sender).await;
+    assert!(report.failures().is_empty(), "{report}");
+}
+
+#[tokio::test]
+async fn the_tokio_timer_passes() {
+    let report = conformance::timer::run_all(&TokioTimer).await;
     assert!(report.failures().is_empty(), "{report}");
 }
