@@ -1,7 +1,9 @@
 //! (written below)
 
+pub mod conformance;
 mod entropy;
 mod faults;
+pub mod mutants;
 mod sender;
 mod time;
 
