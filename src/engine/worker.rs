@@ -1,5 +1,6 @@
 //! Sending what was enqueued.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -137,7 +138,7 @@ struct Found {
 struct Shift<'a> {
     parts: &'a Arc<Parts>,
     /// What is in flight, to be handed back if it does not land in time.
-    aloft: Vec<(DeliveryId, Fence)>,
+    aloft: BTreeMap<DeliveryId, Fence>,
     /// Landed, not yet settled. It gathers while a settlement is under way: that is all the batching there is, so
     /// at low load nothing waits for company.
     landed: Vec<Settlement>,
@@ -156,7 +157,7 @@ impl<'a> Shift<'a> {
     fn new(parts: &'a Arc<Parts>) -> Self {
         Self {
             parts,
-            aloft: Vec::new(),
+            aloft: BTreeMap::new(),
             landed: Vec::new(),
             settling: false,
             looking: false,
@@ -174,9 +175,7 @@ impl<'a> Shift<'a> {
     }
 
     fn land(&mut self, settlement: Settlement) {
-        if let Some(at) = self.aloft.iter().position(|(id, _)| *id == settlement.id) {
-            self.aloft.swap_remove(at);
-        }
+        self.aloft.remove(&settlement.id);
         self.landed.push(settlement);
     }
 
@@ -277,7 +276,7 @@ impl<'a> Shift<'a> {
     fn end_grace(&mut self) -> BoxFuture<'a, Chore> {
         self.grace_is_over = true;
         let claims = std::mem::take(&mut self.aloft);
-        self.hand_back(claims)
+        self.hand_back(claims.into_iter().collect())
     }
 
     /// If the store will not have them back, the leases end by themselves.

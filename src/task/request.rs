@@ -195,12 +195,7 @@ mod tests {
             if let Ok(asked) = asynchronous(&call, Some(&hook)) {
                 let read = AsyncParameters::of(&asked).unwrap();
                 prop_assert!(read.is_async);
-<<<<<<< HEAD
-                let webhook = read.webhook_uri.unwrap();
-                prop_assert_eq!(webhook.as_str(), hook.to_string());
-=======
                 prop_assert_eq!(read.webhook_uri, Some(UrlText::from(hook.to_string())));
->>>>>>> provider
             }
         }
     }
