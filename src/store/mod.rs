@@ -5,7 +5,8 @@
 //!
 //! - **No store reads a clock.** `now` is the caller's, in every call.
 //! - **A call is one commit.** When it returns `Ok`, what it did is as durable as the store can make it; when
-//!   it returns an error, nothing of it was done (save for [`StoreErrorKind::Unknown`]).
+//!   it returns an error, nothing of it was done (save for [`StoreErrorKind::Unknown`]). Only a lease may be
+//!   less durable, where whatever undoes it ends its holder too.
 //! - **Dropping the future of a call** gives up the answer, not the call: it may or may not be carried out.
 //!
 //! Instants are kept to the microsecond. Implementations are tested with the conformance suites that the

@@ -27,7 +27,8 @@ const LOG_BYTES_KEPT: i64 = 64 << 20;
 #[non_exhaustive]
 pub enum Durability {
     /// When the disk says that it holds it: nothing acknowledged is lost even if the power fails. The default,
-    /// since an acknowledged event is a promise.
+    /// since an acknowledged event is a promise. (Only leases do not wait for the disk: what ends the machine
+    /// ends those who hold them.)
     #[default]
     Full,
     /// When the operating system has it: nothing is lost if the process is killed, but if the machine goes down,
@@ -67,14 +68,7 @@ fn prepare(mut conn: Connection, settings: Settings) -> Result<Connection, Fault
     conn.busy_timeout(settings.busy_timeout)?;
     version(&conn)?; // before anything is changed in what may be another's
     write_ahead(&conn, settings.busy_timeout)?;
-    conn.pragma_update(
-        None,
-        "synchronous",
-        match settings.durability {
-            Durability::Full => "FULL",
-            Durability::Normal => "NORMAL",
-        },
-    )?;
+    synchronous(&conn, settings.durability)?;
     let cache_kib = i64::try_from(settings.page_cache / 1024).unwrap_or(i64::MAX);
     conn.pragma_update(None, "cache_size", -cache_kib)?;
     conn.pragma_update(None, "mmap_size", 0)?;
@@ -84,6 +78,15 @@ fn prepare(mut conn: Connection, settings: Settings) -> Result<Connection, Fault
     migrate(&mut conn)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
+}
+
+/// Sets what the following commits are worth. SQLite takes it only between transactions.
+pub(super) fn synchronous(conn: &Connection, durability: Durability) -> Result<(), Fault> {
+    let word = match durability {
+        Durability::Full => "FULL",
+        Durability::Normal => "NORMAL",
+    };
+    Ok(conn.pragma_update(None, "synchronous", word)?)
 }
 
 /// Turns the write-ahead log on. This is the one thing for which SQLite does not wait itself if another process

@@ -4,6 +4,7 @@ use futures_channel::oneshot;
 use rusqlite::Connection;
 
 use super::cache::Cache;
+use super::connection::{self, Durability};
 use super::fault::Fault;
 use crate::store::{StoreError, Wake};
 
@@ -13,6 +14,9 @@ pub(super) struct Core {
     pub(super) conn: Connection,
     pub(super) cache: Cache,
     pub(super) rings: Rings,
+    /// What commits are worth that make promises, and what the next one is worth as things are set.
+    durability: Durability,
+    synchronous: Durability,
     wake: Wake,
     task_wake: Wake,
 }
@@ -24,10 +28,15 @@ pub(super) struct Rings {
     pub(super) tasks: bool,
 }
 
-/// What a call does to the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a call does to the file, and so what its commit must be worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
+    /// Nothing.
     Reads,
+    /// It takes a lease, or records that one has ended. A power failure may undo that, since it ends the holder
+    /// too: all who have the file open run on one machine. So there is no need to wait for the disk.
+    Leases,
+    /// It makes a promise.
     Writes,
 }
 
@@ -86,11 +95,13 @@ where
 }
 
 impl Core {
-    pub(super) fn new(conn: Connection, wake: Wake, task_wake: Wake) -> Self {
+    pub(super) fn new(conn: Connection, durability: Durability, wake: Wake, task_wake: Wake) -> Self {
         Self {
             conn,
             cache: Cache::default(),
             rings: Rings::default(),
+            durability,
+            synchronous: durability,
             wake,
             task_wake,
         }
@@ -110,19 +121,16 @@ impl Core {
         for call in calls {
             call.answer();
         }
-        let rings = std::mem::take(&mut self.rings);
-        if rings.deliveries {
-            self.wake.ring();
-        }
-        if rings.tasks {
-            self.task_wake.ring();
-        }
     }
 
     /// Runs calls and commits. Where there is no use in running them one by one, all have failed alike.
     fn in_one_transaction(&mut self, calls: &mut [Box<dyn Call>]) -> Result<(), Undone> {
-        let writes = calls.iter().any(|call| call.access() == Access::Writes);
-        if let Err(fault) = self.begin_transaction(writes) {
+        let access = calls
+            .iter()
+            .map(|call| call.access())
+            .max()
+            .unwrap_or(Access::Reads);
+        if let Err(fault) = self.begin_transaction(access) {
             self.roll_back();
             calls.iter_mut().for_each(|call| call.fail(fault.clone()));
             return Ok(());
@@ -130,27 +138,46 @@ impl Core {
         for call in calls.iter_mut() {
             let failed = call.run(self).is_err();
             // SQLite itself rolls back after some errors, as when the disk is full.
-            if (failed && call.access() == Access::Writes) || self.conn.is_autocommit() {
+            if (failed && call.access() != Access::Reads) || self.conn.is_autocommit() {
                 self.roll_back();
                 return Err(Undone);
             }
         }
-        if let Err(error) = self
-            .conn
-            .prepare_cached("COMMIT")
-            .and_then(|mut commit| commit.execute([]))
-        {
-            self.roll_back();
-            let fault = Fault::of_commit(error);
-            calls.iter_mut().for_each(|call| call.fail(fault.clone()));
+        match self.commit() {
+            Ok(()) => self.ring(),
+            Err(fault) => {
+                self.roll_back();
+                calls.iter_mut().for_each(|call| call.fail(fault.clone()));
+            }
         }
         Ok(())
     }
 
-    fn begin_transaction(&mut self, writes: bool) -> Result<(), Fault> {
-        let sql = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
+    fn begin_transaction(&mut self, access: Access) -> Result<(), Fault> {
+        if !self.conn.is_autocommit() {
+            self.roll_back(); // a panic cut the last one short
+        }
+        let durability = match access {
+            Access::Writes => self.durability,
+            Access::Leases => Durability::Normal,
+            Access::Reads => self.synchronous,
+        };
+        if durability != self.synchronous {
+            connection::synchronous(&self.conn, durability)?;
+            self.synchronous = durability;
+        }
+        let sql = match access {
+            Access::Reads => "BEGIN",
+            Access::Leases | Access::Writes => "BEGIN IMMEDIATE",
+        };
         self.conn.prepare_cached(sql)?.execute([])?;
         self.cache.keep_if_current(&self.conn)
+    }
+
+    fn commit(&self) -> Result<(), Fault> {
+        let mut commit = self.conn.prepare_cached("COMMIT")?;
+        commit.execute([]).map_err(Fault::of_commit)?;
+        Ok(())
     }
 
     fn roll_back(&mut self) {
@@ -159,6 +186,16 @@ impl Core {
         if !self.conn.is_autocommit() {
             // Should this fail, the next BEGIN fails too, and its callers hear of it.
             let _ = self.conn.execute_batch("ROLLBACK");
+        }
+    }
+
+    fn ring(&mut self) {
+        let rings = std::mem::take(&mut self.rings);
+        if rings.deliveries {
+            self.wake.ring();
+        }
+        if rings.tasks {
+            self.task_wake.ring();
         }
     }
 }

@@ -10,6 +10,10 @@
 //! [`Durability::Normal`] it survives the end of the process, `kill -9` included; if the machine itself goes down,
 //! the last commits may be gone, and the file is whole all the same.
 //!
+//! Leases alone do not wait for the disk in either case: a claim returns once it is in the log. They outlive the
+//! process that holds them, as they must; a power failure ends the lease and its holder together, and then the
+//! delivery is pending again, at once, without an attempt counted for it.
+//!
 //! Calls run one after another on a thread of the store's own. While one commit is under way, calls gather, and
 //! the next commit takes them all; so a commit's cost is shared by as many as there are, and none waits for a
 //! timer. If a call of such a group fails, it alone fails. If the commit fails, everyone in it hears of it: with
@@ -152,6 +156,14 @@ impl SqliteStore {
         self.call(Access::Reads, work).await
     }
 
+    async fn leases<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Core) -> Result<T, Fault> + Send + 'static,
+    {
+        self.call(Access::Leases, work).await
+    }
+
     async fn writes<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -252,7 +264,7 @@ impl SqliteStoreBuilder {
 
     fn store(self, conn: Connection) -> Result<SqliteStore, Fault> {
         let (wake, task_wake) = (Wake::default(), Wake::default());
-        let core = Core::new(conn, wake.clone(), task_wake.clone());
+        let core = Core::new(conn, self.settings.durability, wake.clone(), task_wake.clone());
         let runner = if self.inline {
             Runner::inline(core)
         } else {

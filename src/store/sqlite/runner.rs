@@ -54,7 +54,7 @@ impl Runner {
                     refuse(call);
                 }
             }
-            // Should a call ever have panicked, the next BEGIN or COMMIT says what became of the connection.
+            // Should a call have panicked, its transaction is rolled back before the next begins.
             Self::Inline(core) => match &mut *core.lock().unwrap_or_else(PoisonError::into_inner) {
                 Some(core) => core.carry_out(vec![call]),
                 None => refuse(call),

@@ -31,7 +31,7 @@ impl DeliveryStore for SqliteStore {
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
-        self.writes(move |core| core.claim(&request)).await
+        self.leases(move |core| core.claim(&request)).await
     }
 
     async fn settle(
@@ -132,7 +132,7 @@ impl TaskStore for SqliteStore {
     }
 
     async fn claim_tasks(&self, request: ClaimRequest) -> Result<Vec<ClaimedTask>, StoreError> {
-        self.writes(move |core| core.claim_tasks(&request)).await
+        self.leases(move |core| core.claim_tasks(&request)).await
     }
 
     async fn renew_task(
@@ -143,7 +143,7 @@ impl TaskStore for SqliteStore {
         now: DateTime<Utc>,
     ) -> Result<Settled, StoreError> {
         let id = id.clone();
-        self.writes(move |core| core.renew_task(&id, fence, lease, now))
+        self.leases(move |core| core.renew_task(&id, fence, lease, now))
             .await
     }
 
@@ -176,7 +176,7 @@ impl TaskStore for SqliteStore {
 impl SeenStore for SqliteStore {
     async fn begin(&self, key: &SeenKey, lease: Duration, now: DateTime<Utc>) -> Result<Seen, StoreError> {
         let key = key.clone();
-        self.writes(move |core| core.begin(&key, lease, now)).await
+        self.leases(move |core| core.begin(&key, lease, now)).await
     }
 
     async fn finish(
