@@ -19,8 +19,7 @@ use crate::url::WebhookUrl;
 ///
 /// **Lanes.** A delivery waits in the lane of its [`Target`]. A lane's limits, order and switch are those of
 /// its webhook as last saved, or of the [`Call`] last enqueued in it. Among lanes with work due, `claim` serves
-/// first the one that has waited longest since its work became due or since it was last served, so lanes take
-/// turns; it shares the places it was given among them. From a lane it takes what is due, oldest due first
+/// first the one whose last turn is longest ago, so lanes take turns; it shares the places it was given among them. From a lane it takes what is due, oldest due first
 /// (in an [`Order::Strict`](crate::delivery::Order::Strict) lane: only the oldest of all, and only when none
 /// of it is in flight), and never more than [`Lane::allowance`](crate::delivery::Lane::allowance). Since this
 /// is decided inside the claim, it holds across processes.

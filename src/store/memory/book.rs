@@ -206,7 +206,7 @@ impl Book {
         }
         if taken > 0 {
             self.lanes.get(lane).lane.spend(taken, request.now);
-            self.lanes.served(lane, request.now);
+            self.lanes.served(lane);
         }
         self.requeue(lane, request.now);
     }

@@ -11,16 +11,15 @@ use crate::id::DeliveryId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LaneNo(usize);
 
-/// All lanes. Those with work stand in one of two queues: in `later` by the instant from which they have work to
-/// give; from then on in `ready`, where they wait for their turn, by that instant or the one at which they were last
-/// served, whichever is later, then in the order they were served. Two, because a turn must not depend on the
-/// clock: were it set back, a lane that was served before would wait until it had caught up.
+/// All lanes. Those with work and room stand in one of two queues: in `later` by the instant from which they have
+/// something to give, and from then on in `ready`, by when they last had their turn. A turn is a number and no instant,
+/// so that it does not matter to it what is done to the clock.
 #[derive(Default)]
 pub(super) struct Lanes {
     by_key: HashMap<LaneKey, LaneNo>,
     lanes: Vec<Waiting>,
     later: BTreeSet<(DateTime<Utc>, LaneNo)>,
-    ready: BTreeSet<(DateTime<Utc>, u64, LaneNo)>,
+    ready: BTreeSet<(u64, LaneNo)>,
     turns: u64,
     pub(super) rings: bool,
 }
@@ -33,16 +32,16 @@ pub(super) struct Waiting {
     pub(super) in_flight: u32,
     /// Any order: by due time. Strict: by id alone, so the head is the oldest whether it is due or not.
     pending: BTreeSet<(DateTime<Utc>, DeliveryId)>,
-    served_at: DateTime<Utc>,
+    /// The number of its last turn.
     turn: u64,
-    queued: Option<Place>,
+    place: Option<Place>,
 }
 
 /// Where a lane stands.
 #[derive(Clone, Copy)]
 enum Place {
     Later(DateTime<Utc>),
-    Ready(DateTime<Utc>),
+    Ready,
 }
 
 impl Lanes {
@@ -59,9 +58,8 @@ impl Lanes {
                 doomed: false,
                 in_flight: 0,
                 pending: BTreeSet::new(),
-                served_at: DateTime::<Utc>::MIN_UTC,
                 turn: 0,
-                queued: None,
+                place: None,
             });
             LaneNo(self.lanes.len() - 1)
         });
@@ -98,46 +96,52 @@ impl Lanes {
         let Some(&(_, head)) = waiting.pending.first() else {
             return;
         };
-        let at = if waiting.doomed {
-            DateTime::<Utc>::MIN_UTC
-        } else if waiting.has_place() {
-            let open_at = Some(waiting.lane.open_at(now)).filter(|at| *at > now);
-            open_at.map_or(due(head), |at| at.max(due(head)))
-        } else {
+        if !waiting.doomed && !waiting.has_place() {
             return; // it comes back when a place becomes free
+        }
+        let opens_at = if waiting.doomed {
+            now
+        } else {
+            due(head).max(waiting.lane.open_at(now))
         };
-        waiting.queued = Some(Place::Later(at));
-        self.later.insert((at, no));
         self.rings = true;
+        if opens_at <= now {
+            self.make_ready(no);
+        } else {
+            waiting.place = Some(Place::Later(opens_at));
+            self.later.insert((opens_at, no));
+        }
     }
 
     fn leave_queue(&mut self, no: LaneNo) {
         let waiting = &mut self.lanes[no.0];
-        match waiting.queued.take() {
+        match waiting.place.take() {
             Some(Place::Later(at)) => self.later.remove(&(at, no)),
-            Some(Place::Ready(since)) => self.ready.remove(&(since, waiting.turn, no)),
+            Some(Place::Ready) => self.ready.remove(&(waiting.turn, no)),
             None => false,
         };
+    }
+
+    fn make_ready(&mut self, no: LaneNo) {
+        let waiting = &mut self.lanes[no.0];
+        waiting.place = Some(Place::Ready);
+        self.ready.insert((waiting.turn, no));
     }
 
     /// Up to `max` lanes whose turn it is, in order.
     pub(super) fn ready(&mut self, max: usize, now: DateTime<Utc>) -> Vec<LaneNo> {
         while let Some(&(at, no)) = self.later.first().filter(|(at, _)| *at <= now) {
-            self.later.pop_first();
-            let waiting = &mut self.lanes[no.0];
-            let since = at.max(waiting.served_at.min(now));
-            waiting.queued = Some(Place::Ready(since));
-            self.ready.insert((since, waiting.turn, no));
+            self.later.remove(&(at, no));
+            self.make_ready(no);
         }
-        self.ready.iter().take(max).map(|(.., no)| *no).collect()
+        self.ready.iter().take(max).map(|(_, no)| *no).collect()
     }
 
     /// Notes that a lane has had its turn.
-    pub(super) fn served(&mut self, no: LaneNo, now: DateTime<Utc>) {
+    pub(super) fn served(&mut self, no: LaneNo) {
         self.leave_queue(no);
         self.turns += 1;
-        let waiting = &mut self.lanes[no.0];
-        (waiting.served_at, waiting.turn) = (now, self.turns);
+        self.lanes[no.0].turn = self.turns;
     }
 
     /// When a lane has work to give.

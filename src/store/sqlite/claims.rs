@@ -41,9 +41,8 @@ impl Core {
             let share = (request.max - heads.len()).div_ceil(ready.len() - served);
             if lanes.get(lane)?.doomed {
                 bury(conn, lane)?;
-            } else {
-                take(conn, &mut lanes, lane, share, request, now, &mut heads)?;
-                lanes.get(lane)?.served(turns, now);
+            } else if take(conn, &mut lanes, lane, share, request, now, &mut heads)? {
+                lanes.get(lane)?.served(turns);
                 turns += 1;
             }
         }
@@ -55,7 +54,7 @@ impl Core {
             .collect()
     }
 
-    pub(super) fn next_due(&self) -> Result<Option<DateTime<Utc>>, Fault> {
+    pub(super) fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Fault> {
         let lease: Option<i64> = self
             .conn
             .prepare_cached(
@@ -63,7 +62,10 @@ impl Core {
             )?
             .query_row([], |row| row.get(0))
             .optional()?;
-        let soonest = [next_ready(&self.conn)?, lease].into_iter().flatten().min();
+        let soonest = [next_ready(&self.conn, floor(now))?, lease]
+            .into_iter()
+            .flatten()
+            .min();
         optional_instant(soonest, "ready_at")
     }
 }
@@ -114,7 +116,7 @@ fn bury(conn: &Connection, lane: LaneNo) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Claims from one lane what is due and allowed, at most `share` of it.
+/// Claims from one lane what is due and allowed, at most `share` of it. Whether there was anything.
 fn take(
     conn: &Connection,
     lanes: &mut Lanes<'_>,
@@ -123,7 +125,7 @@ fn take(
     request: &ClaimRequest,
     now: DateTime<Utc>,
     heads: &mut Vec<Head>,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let waiting = lanes.get(lane)?;
     let allowance = waiting.lane.allowance(waiting.in_flight, now);
     let most = limit(share).min(i64::from(allowance));
@@ -168,7 +170,7 @@ fn take(
     let taken: u32 = unsigned(limit(taken.len()), "in_flight")?;
     waiting.in_flight = waiting.in_flight.saturating_add(taken);
     waiting.lane.spend(taken, now);
-    Ok(())
+    Ok(taken > 0)
 }
 
 /// A delivery that was claimed, without what its row only points to.

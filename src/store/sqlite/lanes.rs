@@ -31,11 +31,21 @@ pub(super) struct Waiting {
     /// Its webhook was removed: nothing in it is sent any more.
     pub(super) doomed: bool,
     pub(super) in_flight: u32,
-    served_at: Option<DateTime<Utc>>,
+    /// The number of its last turn.
     turn: i64,
-    /// Its place in the queue: the instant from which it has work to give or since it was last served, whichever
-    /// is later. `None` while it has nothing to give or no room.
-    ready_at: Option<i64>,
+    place: Place,
+}
+
+/// Where a lane stands, as in the memory store: a turn is a number and no instant, so that it does not matter to it
+/// what is done to the clock.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// It has nothing to give, or no room.
+    Nowhere,
+    /// It has something to give from that instant on.
+    Later(i64),
+    /// It waits for its turn.
+    Ready,
 }
 
 /// A lane as it was read, and as it has become.
@@ -57,7 +67,7 @@ impl Touched {
 macro_rules! columns {
     () => {
         "SELECT id, key IS NULL, max_in_flight, rate_interval_ns, rate_burst, strict, enabled, in_flight,
-            whole_at, served_at, turn, ready_at"
+            whole_at, turn, opens_at, ready"
     };
 }
 
@@ -181,11 +191,14 @@ impl<'c> Lanes<'c> {
 
     /// Up to `max` lanes whose turn it is, in order.
     pub(super) fn ready(&mut self, max: usize) -> Result<Vec<LaneNo>, Fault> {
+        self.conn
+            .prepare_cached("UPDATE lanes SET ready = 1, opens_at = NULL WHERE opens_at <= ?1")?
+            .execute([floor(self.now)])?;
         let mut select = self.conn.prepare_cached(concat!(
             columns!(),
-            " FROM lanes WHERE ready_at <= ?1 ORDER BY ready_at, turn, id LIMIT ?2"
+            " FROM lanes WHERE ready ORDER BY turn, id LIMIT ?1"
         ))?;
-        let mut rows = select.query((floor(self.now), limit(max)))?;
+        let mut rows = select.query([limit(max)])?;
         let mut ready = Vec::new();
         while let Some(row) = rows.next()? {
             let no = row.get(0)?;
@@ -199,33 +212,38 @@ impl<'c> Lanes<'c> {
     /// have work sooner than before.
     pub(super) fn requeue(&mut self) -> Result<bool, Fault> {
         let mut update = self.conn.prepare_cached(
-            "UPDATE lanes SET in_flight = ?2, whole_at = ?3, served_at = ?4, turn = ?5, ready_at = ?6 WHERE id = ?1",
+            "UPDATE lanes SET in_flight = ?2, whole_at = ?3, turn = ?4, opens_at = ?5, ready = ?6 WHERE id = ?1",
         )?;
         let mut sooner = false;
         for (no, Touched { stored, mut waiting }) in std::mem::take(&mut self.touched) {
-            waiting.ready_at = self.place(no, &waiting)?;
-            sooner |= match (waiting.ready_at, stored.ready_at) {
-                (Some(new), Some(old)) => new < old,
-                (new, _) => new.is_some(),
+            waiting.place = self.place(no, &waiting)?;
+            sooner |= match (waiting.place, stored.place) {
+                (Place::Ready, old) => old != Place::Ready,
+                (Place::Later(new), Place::Later(old)) => new < old,
+                (Place::Later(_), old) => old == Place::Nowhere,
+                (Place::Nowhere, _) => false,
             };
             if waiting != stored {
+                let opens_at = match waiting.place {
+                    Place::Later(at) => Some(at),
+                    Place::Nowhere | Place::Ready => None,
+                };
                 update.execute((
                     no,
                     waiting.in_flight,
                     waiting.lane.whole_at.map(ceil),
-                    waiting.served_at.map(floor),
                     waiting.turn,
-                    waiting.ready_at,
+                    opens_at,
+                    waiting.place == Place::Ready,
                 ))?;
             }
         }
         Ok(sooner)
     }
 
-    /// The instant from which a lane stands in the queue.
-    fn place(&self, no: LaneNo, waiting: &Waiting) -> Result<Option<i64>, Fault> {
+    fn place(&self, no: LaneNo, waiting: &Waiting) -> Result<Place, Fault> {
         if !waiting.doomed && !waiting.has_room() {
-            return Ok(None); // it comes back when a place becomes free
+            return Ok(Place::Nowhere); // it comes back when a place becomes free
         }
         let head: Option<i64> = self
             .conn
@@ -234,27 +252,35 @@ impl<'c> Lanes<'c> {
             )?
             .query_row([no], |row| row.get(0))
             .optional()?;
-        Ok(head.map(|due| {
-            if waiting.doomed {
-                return floor(DateTime::<Utc>::MIN_UTC);
-            }
-            let served = waiting.served_at.map_or(i64::MIN, floor).min(floor(self.now));
-            due.max(ceil(waiting.lane.open_at(self.now))).max(served)
-        }))
+        Ok(match head {
+            None => Place::Nowhere,
+            Some(_) if waiting.doomed => Place::Ready,
+            Some(due) => match due.max(ceil(waiting.lane.open_at(self.now))) {
+                opens_at if opens_at <= floor(self.now) => Place::Ready,
+                opens_at => Place::Later(opens_at),
+            },
+        })
     }
 }
 
-pub(super) fn next_ready(conn: &Connection) -> Result<Option<i64>, Fault> {
+/// When a lane has something to give.
+pub(super) fn next_ready(conn: &Connection, now: i64) -> Result<Option<i64>, Fault> {
+    let ready = conn
+        .prepare_cached("SELECT 1 FROM lanes WHERE ready LIMIT 1")?
+        .exists([])?;
+    if ready {
+        return Ok(Some(now));
+    }
     Ok(conn
-        .prepare_cached("SELECT ready_at FROM lanes WHERE ready_at IS NOT NULL ORDER BY ready_at LIMIT 1")?
+        .prepare_cached("SELECT opens_at FROM lanes WHERE opens_at IS NOT NULL ORDER BY opens_at LIMIT 1")?
         .query_row([], |row| row.get(0))
         .optional()?)
 }
 
 impl Waiting {
     /// Notes that the lane has had its turn.
-    pub(super) fn served(&mut self, turn: i64, now: DateTime<Utc>) {
-        (self.served_at, self.turn) = (Some(now), turn);
+    pub(super) fn served(&mut self, turn: i64) {
+        self.turn = turn;
     }
 
     /// The rank of a delivery in it: the lower goes first, and of two alike the one with the lower id.
@@ -295,9 +321,12 @@ impl Waiting {
             lane,
             doomed: row.get(1)?,
             in_flight: row.get(7)?,
-            served_at: optional_instant(row.get(9)?, "served_at")?,
-            turn: row.get(10)?,
-            ready_at: row.get(11)?,
+            turn: row.get(9)?,
+            place: match (row.get(11)?, row.get(10)?) {
+                (true, _) => Place::Ready,
+                (false, Some(at)) => Place::Later(at),
+                (false, None) => Place::Nowhere,
+            },
         })
     }
 }

@@ -46,11 +46,12 @@ CREATE TABLE lanes (
     enabled          INTEGER NOT NULL,
     in_flight        INTEGER NOT NULL DEFAULT 0,
     whole_at         INTEGER,          -- when the rate's whole burst is available again
-    served_at        INTEGER,
-    turn             INTEGER NOT NULL DEFAULT 0,
-    ready_at         INTEGER           -- its place in the queue; NULL while it has nothing to give or no room
+    turn             INTEGER NOT NULL DEFAULT 0, -- the number of its last turn
+    opens_at         INTEGER,          -- from when on it has something to give; NULL if it has nothing or no room, or is ready
+    ready            INTEGER NOT NULL DEFAULT 0 -- waits for its turn already
 ) STRICT;
-CREATE INDEX lanes_ready ON lanes (ready_at, turn, id) WHERE ready_at IS NOT NULL;
+CREATE INDEX lanes_later ON lanes (opens_at) WHERE opens_at IS NOT NULL;
+CREATE INDEX lanes_ready ON lanes (turn, id) WHERE ready;
 
 CREATE TABLE deliveries (
     id            INTEGER PRIMARY KEY,

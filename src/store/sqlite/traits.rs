@@ -50,8 +50,8 @@ impl DeliveryStore for SqliteStore {
         self.writes(move |core| core.release(&claims, now)).await
     }
 
-    async fn next_due(&self, _now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
-        self.reads(|core| core.next_due()).await
+    async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.reads(move |core| core.next_due(now)).await
     }
 
     async fn reserve_numbers(&self, count: u32) -> Result<i64, StoreError> {
