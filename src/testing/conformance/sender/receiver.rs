@@ -14,7 +14,7 @@ use super::Violation;
 use crate::store::Wake;
 
 /// How long a connection may be silent. No check takes this long unless something is wrong.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A request as it came over the wire.
 #[derive(Debug, Clone, Default)]
