@@ -132,7 +132,6 @@ pub(super) fn nobody() -> Result<String, Violation> {
     Ok(format!("http://{address}/"))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` takes")]
 fn no_socket(error: std::io::Error) -> Violation {
     Violation::new("the check can open a socket of its own", error.to_string())
 }
