@@ -39,20 +39,13 @@ use crate::delivery::Event;
 /// # });
 /// ```
 pub async fn run_all(provider: &dyn AuthProvider) -> Report {
-    let mut report = Report::default();
-    macro_rules! run {
-        ($($check:ident),+ $(,)?) => {
-            $(report.run(stringify!($check), $check(provider)).await;)+
-        };
-    }
-    run!(
+    run_checks!(provider:
         only_headers_are_added,
         there_is_a_proof,
         each_call_stands_alone,
         calls_may_go_on_at_the_same_time,
         a_dropped_call_leaves_the_next_one_whole,
-    );
-    report
+    )
 }
 
 /// Method, URI and body stay, whatever the body holds; so does every header that is not the proof itself.
@@ -141,7 +134,7 @@ pub async fn a_dropped_call_leaves_the_next_one_whole(provider: &dyn AuthProvide
 
 fn bodies() -> [Bytes; 4] {
     [
-        Bytes::from_static(b"{\"a\": 1}"),
+        Bytes::from_static(b"{\"a\": 1, \"b\":\"\\u00e9\"}\n"),
         Bytes::new(),
         Bytes::from((0..=255).collect::<Vec<u8>>()),
         Bytes::from(vec![b'x'; 100_000]),

@@ -6,6 +6,15 @@
 //! a suite runs every one of them, goes on after a failure, and reports them all. Checks need no runtime of their
 //! own: they run in whichever the implementation needs.
 
+/// Runs these checks on one subject, and reports.
+macro_rules! run_checks {
+    ($subject:ident: $($check:ident),+ $(,)?) => {{
+        let mut report = crate::testing::conformance::Report::default();
+        $(report.run(stringify!($check), $check($subject)).await;)+
+        report
+    }};
+}
+
 pub mod auth;
 pub mod sender;
 pub mod store;

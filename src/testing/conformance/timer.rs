@@ -31,13 +31,7 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 /// # }
 /// ```
 pub async fn run_all(timer: &dyn Timer) -> Report {
-    let mut report = Report::default();
-    macro_rules! run {
-        ($($check:ident),+ $(,)?) => {
-            $(report.run(stringify!($check), $check(timer)).await;)+
-        };
-    }
-    run!(
+    run_checks!(timer:
         a_sleep_lasts_as_long_as_asked,
         a_sleep_of_nothing_ends,
         sleeps_do_not_disturb_each_other,
@@ -45,8 +39,7 @@ pub async fn run_all(timer: &dyn Timer) -> Report {
         any_number_may_be_under_way,
         the_longest_sleep_is_one,
         the_clock_goes_with_the_sleeps,
-    );
-    report
+    )
 }
 
 /// A sleep is never shorter than asked, and not much longer.

@@ -14,7 +14,7 @@ use super::Violation;
 use crate::store::Wake;
 
 /// How long a connection may be silent. No check takes this long unless something is wrong.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A request as it came over the wire.
 #[derive(Debug, Clone, Default)]
@@ -132,7 +132,6 @@ pub(super) fn nobody() -> Result<String, Violation> {
     Ok(format!("http://{address}/"))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` takes")]
 fn no_socket(error: std::io::Error) -> Violation {
     Violation::new("the check can open a socket of its own", error.to_string())
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::scene::*;
 use super::{FullStore, Violation, ensure, equal};
 use crate::auth::{AuthConfig, HmacAuth, HmacScheme};
 use crate::delivery::{State, Target, Webhook};
-use crate::store::{AuthRecord, ClaimedTarget};
+use crate::store::{AuthRecord, ClaimedTarget, Enqueued, Next};
 use crate::time::before;
 
 /// Only what is due is claimed.
@@ -164,4 +165,38 @@ pub async fn claims_at_the_same_time_do_not_overlap(store: &dyn FullStore) -> Re
         })?;
     }
     equal("claims go on until every place is taken", all.len(), 30)
+}
+
+/// A call whose future is dropped may or may not have been carried out; called again, it is, and once.
+pub async fn a_dropped_call_loses_nothing(store: &dyn FullStore) -> Result<(), Violation> {
+    const CLAUSE: &str = "dropping a future gives up the answer, not the call";
+    store.save_webhook(webhook("a"), at(0)).await?;
+    let events = || vec![new(event("e"), vec![to_webhook("a")])];
+    let _ = store.enqueue(events(), at(0)).now_or_never();
+    let id = match only(store.enqueue(events(), at(0)).await?)? {
+        Enqueued::Fresh(ids) | Enqueued::Duplicate(ids) => only(ids)?,
+        Enqueued::Conflict => return Err(Violation::new(CLAUSE, "a conflict with itself")),
+    };
+    let _ = store.claim(request(10, at(0))).now_or_never();
+    let claimed = claim_one(store, at(60)).await?; // by now the lease of a lost claim has ended
+    equal(
+        "a claim whose answer is lost leaves its delivery until the lease ends",
+        claimed.id,
+        id,
+    )?;
+    let settlements = || vec![settlement(&claimed, OK, Next::Delivered, at(61))];
+    let before = record(store, id).await?.attempts;
+    let _ = store.settle(settlements(), at(61)).now_or_never();
+    store.settle(settlements(), at(61)).await?;
+    let (record, history) = everything(store, id).await?;
+    equal(
+        CLAUSE,
+        (record.state, record.attempts),
+        (State::Delivered, before + 1),
+    )?;
+    equal(
+        "history matches the count",
+        history.len(),
+        record.attempts as usize,
+    )
 }

@@ -205,7 +205,14 @@ pub(super) async fn claim(store: &dyn FullStore, max: usize, now: DateTime<Utc>)
 
 /// Claims the one delivery there is to claim.
 pub(super) async fn claim_one(store: &dyn FullStore, now: DateTime<Utc>) -> Checked<Claimed> {
-    only(claim(store, 10, now).await?)
+    let claimed = claim(store, 10, now).await?;
+    let seen = ids(&claimed);
+    only(claimed).map_err(|_| {
+        Violation::new(
+            "what is due can be claimed, once",
+            format!("claimed at {now}, where one is due: {seen:?}"),
+        )
+    })
 }
 
 pub(super) async fn claims_nothing(

@@ -163,7 +163,7 @@ pub async fn an_end_comes_with_its_callback(store: &dyn FullStore) -> Result<(),
             settled,
             Settled::Done,
         )?;
-        rang("after a callback was enqueued", heard)?;
+        rang("after a callback was enqueued", heard).await?;
         let record = read(store, name).await?;
         equal(
             "a finished task shows its end",
@@ -292,7 +292,7 @@ pub async fn waiting_ends_in_time(store: &dyn FullStore) -> Result<(), Violation
     )?;
     let heard = store.task_wake().listen();
     store.create_task(task("t"), at(0)).await?;
-    rang("after a task was created", heard)?;
+    rang("after a task was created", heard).await?;
     due_by(at(0), at(0)).await?;
     let claimed = claim_one(store, at(0)).await?;
     due_by(at(1), at(60)).await?;
