@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use http::{HeaderValue, Request};
 use ringback::auth::{AuthContext, AuthError, AuthErrorKind, AuthProvider};
 use ringback::engine::{Timer, TokioTimer};
-use ringback::store::MemoryStore;
+use ringback::store::{MemoryStore, SqliteStore};
 use ringback::testing::mutants::Mutant;
 use ringback::testing::{Fault, FaultyStore, ManualTime, conformance};
 use ringback::time::Clock;
@@ -23,6 +23,15 @@ async fn the_memory_store_passes() {
     let report = conformance::store::run_all(async || Arc::new(MemoryStore::new())).await;
     assert!(report.failures().is_empty(), "{report}");
     assert_eq!(report.passed().len(), conformance::store::CHECKS.len());
+}
+
+#[tokio::test]
+async fn the_sqlite_store_passes() {
+    for store in [SqliteStore::builder(), SqliteStore::builder().inline()] {
+        let fresh = async || Arc::new(store.clone().open_in_memory().unwrap());
+        let report = conformance::store::run_all(fresh).await;
+        assert!(report.failures().is_empty(), "{report}");
+    }
 }
 
 #[tokio::test]

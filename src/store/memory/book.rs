@@ -28,10 +28,18 @@ pub(super) struct Book {
     rows: HashMap<DeliveryId, Row>,
     lanes: Lanes,
     leases: BTreeSet<(DateTime<Utc>, DeliveryId)>,
-    finals: VecDeque<DeliveryId>,
+    forgettable: VecDeque<Forgettable>,
     keep_finals: usize,
     last_id: i64,
     last_number: i64,
+}
+
+/// What may be forgotten once there is too much of it.
+enum Forgettable {
+    /// A delivery that ended, and how often it had ended by then: it may have been replayed since.
+    Delivery(DeliveryId, u32),
+    /// An event without deliveries.
+    Event(Scope, EventId),
 }
 
 struct Recorded {
@@ -55,6 +63,7 @@ struct Row {
     due: DateTime<Utc>,
     created_at: DateTime<Utc>,
     history: Vec<AttemptReport>,
+    ends: u32,
 }
 
 enum Route {
@@ -86,6 +95,10 @@ impl Book {
             .into_iter()
             .map(|delivery| self.add(Arc::clone(&event), delivery, now))
             .collect();
+        if ids.is_empty() {
+            self.forgettable
+                .push_back(Forgettable::Event(key.0.clone(), key.1.clone()));
+        }
         self.events.insert(
             key,
             Recorded {
@@ -93,7 +106,7 @@ impl Book {
                 deliveries: ids.clone(),
             },
         );
-        self.forget_old_finals();
+        self.forget_oldest();
         Enqueued::Fresh(ids)
     }
 
@@ -123,6 +136,7 @@ impl Book {
             due: now,
             created_at: now,
             history: Vec::new(),
+            ends: 0,
         };
         self.rows.insert(id, row);
         match lane {
@@ -262,7 +276,7 @@ impl Book {
             Next::Gone => self.end(id, DeadReason::Gone),
         }
         self.requeue_lane_of(id, now);
-        self.forget_old_finals();
+        self.forget_oldest();
         Settled::Done
     }
 
@@ -309,24 +323,34 @@ impl Book {
     fn finish(&mut self, id: DeliveryId, state: State) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.go(state);
-        self.finals.push_back(id);
+        row.ends += 1;
+        self.forgettable.push_back(Forgettable::Delivery(id, row.ends));
     }
 
-    fn forget_old_finals(&mut self) {
-        while self.finals.len() > self.keep_finals {
-            let Some(id) = self.finals.pop_front() else { return };
-            if !self.rows.get(&id).is_some_and(|row| row.state.is_final()) {
-                continue; // replayed since
+    fn forget_oldest(&mut self) {
+        while self.forgettable.len() > self.keep_finals {
+            match self.forgettable.pop_front() {
+                None => return,
+                Some(Forgettable::Event(scope, event)) => drop(self.events.remove(&(scope, event))),
+                Some(Forgettable::Delivery(id, ends)) => self.forget(id, ends),
             }
-            let Some(row) = self.rows.remove(&id) else {
-                continue;
-            };
-            let key = (row.event.scope().clone(), row.event.id().clone());
-            if let Some(recorded) = self.events.get_mut(&key) {
-                recorded.deliveries.retain(|delivery| *delivery != id);
-                if recorded.deliveries.is_empty() {
-                    self.events.remove(&key);
-                }
+        }
+    }
+
+    fn forget(&mut self, id: DeliveryId, ends: u32) {
+        if !self
+            .rows
+            .get(&id)
+            .is_some_and(|row| row.state.is_final() && row.ends == ends)
+        {
+            return; // replayed since
+        }
+        let Some(row) = self.rows.remove(&id) else { return };
+        let key = (row.event.scope().clone(), row.event.id().clone());
+        if let Some(recorded) = self.events.get_mut(&key) {
+            recorded.deliveries.retain(|delivery| *delivery != id);
+            if recorded.deliveries.is_empty() {
+                self.events.remove(&key);
             }
         }
     }
@@ -474,5 +498,77 @@ impl Row {
             due: self.due,
             created_at: self.created_at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Limits;
+
+    fn call(event: &str) -> NewEvent {
+        let url = crate::url::WebhookUrl::parse("https://example.com/").unwrap();
+        let call = Call {
+            url,
+            profile: "p".into(),
+            auth: None,
+            limits: Limits::default(),
+        };
+        let event = Arc::new(Event::builder("s", event, "t").build().unwrap());
+        NewEvent {
+            event,
+            deliveries: vec![NewDelivery {
+                target: Target::Call(call),
+                body: None,
+            }],
+        }
+    }
+
+    fn deliver(book: &mut Book) {
+        let now = DateTime::UNIX_EPOCH;
+        let lease = std::time::Duration::from_secs(1);
+        let request = ClaimRequest {
+            holder: "h".into(),
+            now,
+            lease,
+            max: 10,
+        };
+        for claimed in book.claim(&request, &BTreeMap::new()) {
+            let settlement = Settlement {
+                id: claimed.id,
+                fence: claimed.fence,
+                attempt: None,
+                next: Next::Delivered,
+            };
+            book.settle(settlement, now);
+        }
+    }
+
+    #[test]
+    fn only_the_latest_ends_are_kept() {
+        let (mut book, now) = (Book::keeping(2), DateTime::UNIX_EPOCH);
+        let replayed = DeliveryId(1);
+        book.enqueue(call("1"), now);
+        deliver(&mut book);
+        assert_eq!(book.replay(replayed, now), Replayed::Done);
+        book.enqueue(
+            NewEvent {
+                deliveries: vec![],
+                ..call("2")
+            },
+            now,
+        );
+        book.enqueue(call("3"), now);
+        deliver(&mut book);
+        // Of five entries two are kept: how the replayed one ended, and the third event.
+        assert!(book.delivery(replayed).is_some());
+        assert_eq!(book.events.len(), 2);
+        book.enqueue(call("4"), now);
+        deliver(&mut book);
+        assert!(book.delivery(replayed).is_none());
+        assert_eq!(
+            (book.events.len(), book.rows.len(), book.forgettable.len()),
+            (2, 2, 2)
+        );
     }
 }
