@@ -74,7 +74,6 @@ fn prepare(mut conn: Connection, settings: Settings) -> Result<Connection, Fault
     conn.pragma_update(None, "mmap_size", 0)?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
-    conn.pragma_update(None, "foreign_keys", true)?;
     migrate(&mut conn)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
@@ -110,27 +109,24 @@ fn write_ahead(conn: &Connection, patience: Duration) -> Result<(), Fault> {
     }
 }
 
-/// How many migrations the file has had, if it is one of ours or empty.
+/// How many migrations the file has had, if it is one of ours or empty. All is read at one moment, since another
+/// process may be making it one of ours just now.
 fn version(conn: &Connection) -> Result<usize, Fault> {
-    let number = |pragma: &str| conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let version = number("user_version")?;
-    match number("application_id")? {
+    let (application, version, is_empty): (i64, i64, bool) = conn.query_one(
+        "SELECT application_id, user_version, NOT EXISTS (SELECT 1 FROM sqlite_schema)
+         FROM pragma_application_id, pragma_user_version",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    match application {
         APPLICATION_ID => {}
-        0 if version == 0 && is_empty(conn)? => return Ok(0),
+        0 if version == 0 && is_empty => return Ok(0),
         _ => return Err(Fault::Foreign),
     }
     usize::try_from(version)
         .ok()
         .filter(|version| *version <= MIGRATIONS.len())
         .ok_or(Fault::TooNew(version))
-}
-
-fn is_empty(conn: &Connection) -> Result<bool, Fault> {
-    Ok(
-        conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| {
-            row.get(0)
-        })?,
-    )
 }
 
 /// Runs what the file has not had yet, each migration in a transaction of its own. Another process may be doing

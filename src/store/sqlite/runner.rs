@@ -15,7 +15,7 @@ const GROUP: usize = 128;
 
 pub(super) enum Runner {
     Thread(Thread),
-    Inline(Mutex<Option<Core>>),
+    Inline(Mutex<Option<Box<Core>>>),
 }
 
 /// The thread has its core until the last sender is gone or someone closes it.
@@ -43,7 +43,7 @@ impl Runner {
     }
 
     pub(super) fn inline(core: Core) -> Self {
-        Self::Inline(Mutex::new(Some(core)))
+        Self::Inline(Mutex::new(Some(Box::new(core))))
     }
 
     /// Has a call carried out. If there is nobody left to do it, it is answered at once.
