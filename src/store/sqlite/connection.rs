@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::codec::limit;
@@ -75,6 +76,9 @@ fn prepare(mut conn: Connection, settings: Settings) -> Result<Connection, Fault
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
     migrate(&mut conn)?;
+    // Without this promise, SQLite plans a statement anew whenever other values are bound to it: half of all the
+    // time that claims over many lanes took.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
 }
