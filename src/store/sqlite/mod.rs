@@ -17,7 +17,9 @@
 //! Calls run one after another on a thread of the store's own. While one commit is under way, calls gather, and
 //! the next commit takes them all; so a commit's cost is shared by as many as there are, and none waits for a
 //! timer. If a call of such a group fails, it alone fails. If the commit fails, everyone in it hears of it: with
-//! [`Unknown`](super::StoreErrorKind::Unknown) where the disk failed, since nobody then knows what it kept.
+//! [`Unknown`](super::StoreErrorKind::Unknown) where the disk failed, since nobody then knows what it kept. Should
+//! the thread ever panic, those who wait for an answer hear `Unknown` too, and all later calls
+//! [`Closed`](super::StoreErrorKind::Closed).
 //!
 //! # The files
 //!

@@ -15,7 +15,7 @@ const GROUP: usize = 128;
 
 pub(super) enum Runner {
     Thread(Thread),
-    Inline(Mutex<Option<Core>>),
+    Inline(Mutex<Option<Box<Core>>>),
 }
 
 /// The thread has its core until the last sender is gone or someone closes it.
@@ -43,7 +43,7 @@ impl Runner {
     }
 
     pub(super) fn inline(core: Core) -> Self {
-        Self::Inline(Mutex::new(Some(core)))
+        Self::Inline(Mutex::new(Some(Box::new(core))))
     }
 
     /// Has a call carried out. If there is nobody left to do it, it is answered at once.
@@ -132,5 +132,63 @@ fn serve(mut core: Core, waiting: Receiver<Message>) {
             let _ = reply.send(());
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::store::sqlite::core::advance;
+    use crate::store::{DeliveryStore, SqliteStore, StoreErrorKind};
+
+    async fn panics(store: &SqliteStore) -> StoreErrorKind {
+        let call = store.writes(|core| -> Result<(), Fault> {
+            advance(&core.conn, "number", 1000)?;
+            panic!("on purpose");
+        });
+        call.await.unwrap_err().kind()
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_the_thread_leaves_nobody_hanging() {
+        let store = SqliteStore::open_in_memory().unwrap();
+        assert_eq!(panics(&store).await, StoreErrorKind::Unknown);
+        drop(store);
+    }
+
+    #[test]
+    fn a_panic_inline_undoes_its_call() {
+        let store = SqliteStore::builder().inline().open_in_memory().unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(|| panics(&store).now_or_never())).is_err());
+        assert_eq!(store.reserve_numbers(1).now_or_never().unwrap().unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_fails_undoes_only_itself() {
+        let store = SqliteStore::open_in_memory().unwrap();
+        // Holds the thread up until the three have gathered.
+        let (release, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let holding = store.reads(move |_| {
+            let _ = held.lock().unwrap().recv();
+            Ok(())
+        });
+        let failing = store.writes(|core| -> Result<i64, Fault> {
+            advance(&core.conn, "number", 1000)?;
+            Err(Fault::Unreadable("on purpose"))
+        });
+        let (_, first, failed, last, ()) = tokio::join!(
+            holding,
+            store.reserve_numbers(1),
+            failing,
+            store.reserve_numbers(1),
+            async { drop(release) }
+        );
+        assert_eq!((first.unwrap(), last.unwrap()), (1, 2));
+        assert_eq!(failed.unwrap_err().kind(), StoreErrorKind::Corrupt);
     }
 }

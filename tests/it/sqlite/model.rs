@@ -15,6 +15,7 @@ use ringback::delivery::{
     AttemptReport, Call, Event, EventPattern, Limits, Order, Outcome, Rate, SendFailure, Target, Webhook,
 };
 use ringback::id::{DeliveryId, Fence, TaskId};
+use ringback::store::sqlite::Durability;
 use ringback::store::{
     AuthRecord, ClaimRequest, Claimed, DeliveryStore, Inspect, MemoryStore, NewDelivery, NewEvent, NewTask,
     Next, SeenKey, SeenStore, Settlement, SqliteStore, StoreError, TaskEnd, TaskSettlement, TaskStore,
@@ -22,10 +23,13 @@ use ringback::store::{
 };
 use ringback::url::WebhookUrl;
 
+/// Which, and whether with a body of its own.
+type Targets = Vec<(u8, bool)>;
+
 #[derive(Debug, Clone)]
 enum Op {
     Advance(i64),
-    Enqueue(Vec<(u8, u8, Vec<(u8, bool)>)>),
+    Enqueue(Vec<(u8, u8, Targets)>),
     Claim {
         max: usize,
         lease_ms: u64,
@@ -363,9 +367,9 @@ async fn everything(store: &dyn Store) -> String {
     text
 }
 
-async fn compare(ops: Vec<Op>) {
+/// Makes each call to a memory store and to one of `stores`, in turn.
+async fn compare(ops: &[Op], stores: &[SqliteStore]) {
     let memory = MemoryStore::new();
-    let sqlite = SqliteStore::builder().inline().open_in_memory().unwrap();
     let mut caller = Caller {
         now: DateTime::UNIX_EPOCH,
         claims: vec![],
@@ -377,7 +381,8 @@ async fn compare(ops: Vec<Op>) {
             caller.now += TimeDelta::milliseconds(*ms);
         }
         let (expected, claims) = caller.call(&memory, op).await;
-        let (found, _) = caller.call(&sqlite, op).await;
+        let sqlite = &stores[step % stores.len()];
+        let (found, _) = caller.call(sqlite, op).await;
         assert_eq!(found, expected, "step {step}: {op:?}");
         remember(&mut caller, op, claims, &expected);
         let now = caller.now;
@@ -392,7 +397,9 @@ async fn compare(ops: Vec<Op>) {
             "{step}: {op:?}"
         );
     }
-    assert_eq!(everything(&sqlite).await, everything(&memory).await);
+    for sqlite in stores {
+        assert_eq!(everything(sqlite).await, everything(&memory).await);
+    }
 }
 
 /// Fences of tasks and keys rise from 1, so that guesses at them are often right.
@@ -422,11 +429,39 @@ fn remember(caller: &mut Caller, op: &Op, claims: Vec<(DeliveryId, Fence)>, answ
     }
 }
 
+fn block_on(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(work);
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 4000,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn sqlite_answers_as_memory_does(ops in vec(op(), 1..120)) {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(compare(ops));
+        let store = SqliteStore::builder().inline().open_in_memory().unwrap();
+        block_on(compare(&ops, &[store]));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(30))]
+
+    #[test]
+    fn connections_that_take_turns_answer_as_one(ops in vec(op(), 1..120)) {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let builder = SqliteStore::builder().inline().durability(Durability::Normal);
+            builder.open(folder.path().join("ringback.db")).unwrap()
+        };
+        block_on(compare(&ops, &[open(), open(), open()]));
     }
 }
