@@ -33,3 +33,8 @@ pub mod receive;
 
 #[cfg(feature = "testing")]
 pub mod testing;
+
+/// The programs in the README, run as they stand.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
