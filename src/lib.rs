@@ -35,7 +35,7 @@
 //! | offer slow calls as asynchronous ones | `engine::TaskRunner`, [`task`] | as for sending |
 //! | make such calls | [`task::asynchronous`], and the payloads in [`task`] | none |
 //! | know when to try again, and no more | [`retry::Schedule`] | none |
-//! | test what you build on it | `testing`: manual time, scripted senders, stores that fail | `testing` |
+//! | test what you build on it, or a part of your own | `testing`: manual time, scripted senders, stores that fail | `testing` |
 //!
 //! The modules stand on four floors, and none uses one above its own: small values ([`id`], [`json`], [`secret`],
 //! [`time`], [`url`]); rules and data without async, clock, randomness or I/O ([`delivery`], [`provider`], [`retry`],
@@ -57,7 +57,7 @@
 //! | `gzip` | gzip bodies, received | flate2 |
 //! | `ed25519` | Standard Webhooks `v1a` signatures | ed25519-dalek |
 //! | `jws` | nothing yet; kept for TrueLayer's `Tl-Signature` | p521 |
-//! | `testing` | manual time, scripted senders, stores that fail (and `engine`) | nothing more |
+//! | `testing` | manual time, scripted senders, stores that fail, conformance suites (and `engine`) | nothing more |
 //! | `full` | all of them | all of it |
 //!
 //! # Guarantees
