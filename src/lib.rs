@@ -1,6 +1,94 @@
 //! Asynchronous calls and webhooks, both ends.
 //!
-//! (front page written with the README)
+//! A service answers "queued, I'll ring you back", works, and then delivers a signed webhook until it is accepted.
+//! An application makes such calls, verifies the ring, handles it once, and fetches the result. This crate is both.
+//! It speaks four real protocols (TrueLayer, Truv, Powens, Yodlee) and the Standard Webhooks signature, and forces no
+//! runtime, HTTP client or database on anyone: those plug in through small traits.
+//!
+//! ```text
+//!   the service                                               the application
+//!
+//!   an event ──▶ Dispatcher ──┐                               Receiver
+//!   slow work ─▶ TaskRunner ──┤ enqueue                         verify          Gate
+//!                             ▼                                 inflate
+//!                           Store                               read            Protocol
+//!                         ▲      │ claim       POST, signed     seen before?    SeenStore
+//!                  settle │      ▼           ──────────────▶    handle          your code
+//!                          Worker  HttpSender                   remember        SeenStore
+//!                                            ◀──────────────    answer: 2xx once it is handled
+//! ```
+//!
+//! Anything but a 2xx is tried again, when the schedule of the webhook's profile says so, until it is accepted or the
+//! schedule ends. Every attempt is in the history.
+//!
+//! # Choose your parts
+//!
+//! | you want to | take | features |
+//! |---|---|---|
+//! | verify a signature | [`signature::Verifier`] with [`BiSignature`](signature::BiSignature), [`TruvSignature`](signature::TruvSignature), [`StandardWebhooks`](signature::StandardWebhooks) or a [`Scheme`](signature::Scheme) of your own | none |
+//! | receive webhooks in any framework | [`receive::Receiver`] | none; `gzip` for Powens |
+//! | read what providers send | [`provider`] | none |
+//! | send webhooks | [`engine`](engine/index.html): `Engine`, `Dispatcher`, `Worker` | `engine`, and the next three |
+//! | … over HTTP | [`transport`]: `HyperSender`; `ReqwestSender`; [`sender_fn`](transport::sender_fn) | `hyper` or `reqwest`, and `rustls`; none |
+//! | … and lose nothing | [`store`]: `SqliteStore`; [`MemoryStore`](store::MemoryStore) survives no crash | `sqlite`; none |
+//! | … on Tokio; elsewhere, implement `Timer` | `engine::TokioTimer` | `tokio` |
+//! | offer slow calls as asynchronous ones | `engine::TaskRunner`, [`task`] | as for sending |
+//! | make such calls | [`task::asynchronous`], and the payloads in [`task`] | none |
+//! | know when to try again, and no more | [`retry::Schedule`] | none |
+//! | test what you build on it, or a part of your own | `testing`: manual time, scripted senders, stores that fail | `testing` |
+//!
+//! The modules stand on four floors, and none uses one above its own: small values ([`id`], [`json`], [`secret`],
+//! [`time`], [`url`]); rules and data without async, clock, randomness or I/O ([`delivery`], [`provider`], [`retry`],
+//! [`signature`], [`task`]); seams to the outside and their adapters ([`auth`], [`store`], [`system`],
+//! [`transport`]); what runs ([`engine`](engine/index.html), [`receive`]).
+//!
+//! # Features
+//!
+//! None is on by default. Each only adds API; none changes what another does.
+//!
+//! | feature | what it adds | what it brings in |
+//! |---|---|---|
+//! | `engine` | `Dispatcher`, `Worker`, `TaskRunner` | futures-util, rand, uuid |
+//! | `tokio` | `TokioTimer` (and `engine`) | tokio |
+//! | `hyper` | `HyperSender`, the recommended sender | hyper, hyper-util, tokio |
+//! | `reqwest` | `ReqwestSender`, for applications that have reqwest already | reqwest, hyper |
+//! | `rustls` | https for both senders | rustls with ring, the Mozilla roots |
+//! | `sqlite` | `SqliteStore` | rusqlite, SQLite itself (compiled in) |
+//! | `gzip` | gzip bodies, received | flate2 |
+//! | `ed25519` | Standard Webhooks `v1a` signatures | ed25519-dalek |
+//! | `jws` | nothing yet; kept for TrueLayer's `Tl-Signature` | p521 |
+//! | `testing` | manual time, scripted senders, stores that fail, conformance suites (and `engine`) | nothing more |
+//! | `full` | all of them | all of it |
+//!
+//! # Guarantees
+//!
+//! 1. **At least once.** Once `enqueue` has returned, the delivery survives `kill -9` (on a durable store) and is
+//!    attempted until it is accepted or its schedule ends. An end is recorded as dead, with the reason, and can be
+//!    replayed.
+//! 2. **Enqueue is idempotent** on the scope and the caller's event id; the same id with other bytes is a conflict.
+//! 3. **One holder.** A delivery is held by one worker under a lease, with a fence that rises at each claim; what a
+//!    late holder reports changes nothing. Leases outlast the deadlines under them.
+//! 4. **An attempt and its outcome commit together.** One that was cut short is recorded as interrupted, and counted.
+//! 5. **Fair.** Webhooks take turns, each with its own limits. These are enforced where claims are made, so they hold
+//!    across processes.
+//! 6. **Bounded.** Memory follows what is in flight, not what waits.
+//! 7. **Signed anew at every attempt,** over the bytes that are sent. Keys rotate with overlap.
+//! 8. **Only where allowed:** https and public addresses, unless told otherwise ([`transport::Guard`]).
+//! 9. **Never a panic from outside data,** and one in your own sender or authentication costs one attempt.
+//! 10. **Order** is none by default, and strict where a webhook asks for it ([`delivery::Order`]).
+//! 11. **A clean stop:** claim no more, finish what is in flight within a grace period, hand the rest back uncounted.
+//!
+//! # Limits
+//!
+//! - At least once is not exactly once: receivers hear some rings twice, and [`receive::Receiver`] with a store
+//!   handles each once.
+//! - A sender that blocks its thread stalls its worker. `panic = "abort"` cannot be contained.
+//! - SQLite is one machine. There is no PostgreSQL store in this version, and no enqueue within a transaction of the
+//!   caller's own.
+//! - There are no axum extractors, no tower layer, no `tracing` and no `metrics` in this version.
+//! - `Tl-Signature` is not verified in this version, and the engine does not run Powens' [`Flusher`](retry::Flusher),
+//!   which is here as a pure machine: it retries by schedules.
+//! - There is no client that polls for results in this version.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -33,3 +121,8 @@ pub mod receive;
 
 #[cfg(feature = "testing")]
 pub mod testing;
+
+/// The programs in the README, run as they stand.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
