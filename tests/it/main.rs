@@ -3,6 +3,7 @@
 
 mod conformance;
 mod crash;
+mod dispatcher;
 mod life_cycles;
 mod payloads;
 mod schedule;
