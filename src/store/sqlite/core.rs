@@ -48,27 +48,28 @@ pub(super) trait Call: Send {
     fn answer(self: Box<Self>);
 }
 
-pub(super) struct Waiting<T, F> {
+/// A call with its result, once it has one, and whoever waits for it.
+pub(super) struct Submitted<T, F> {
     access: Access,
     work: F,
     result: Option<Result<T, Fault>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Waiting<T, F> {
+impl<T, F> Submitted<T, F> {
     pub(super) fn new(access: Access, work: F) -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
         let (reply, answer) = oneshot::channel();
-        let waiting = Self {
+        let submitted = Self {
             access,
             work,
             result: None,
             reply,
         };
-        (waiting, answer)
+        (submitted, answer)
     }
 }
 
-impl<T, F> Call for Waiting<T, F>
+impl<T, F> Call for Submitted<T, F>
 where
     T: Send,
     F: FnMut(&mut Core) -> Result<T, Fault> + Send,

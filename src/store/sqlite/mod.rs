@@ -100,7 +100,7 @@ use rusqlite::Connection;
 
 pub use self::connection::Durability;
 use self::connection::Settings;
-use self::core::{Access, Core, Waiting};
+use self::core::{Access, Core, Submitted};
 use self::fault::Fault;
 use self::runner::Runner;
 use super::{StoreError, StoreErrorKind, Wake};
@@ -179,7 +179,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnMut(&mut Core) -> Result<T, Fault> + Send + 'static,
     {
-        let (call, answer) = Waiting::new(access, work);
+        let (call, answer) = Submitted::new(access, work);
         self.runner.submit(Box::new(call));
         // Without an answer, the thread died under it.
         answer
