@@ -40,8 +40,11 @@ async fn main() -> Result<(), AnyError> {
     println!("pair\talone (s)\twith the two (s)\tratio");
     let mut ratios = Vec::new();
     for pair in 1..=settings.pairs {
-        let alone = run(&settings, false).await?.as_secs_f64();
-        let beside = run(&settings, true).await?.as_secs_f64();
+        // Each comes first in turn, so that a machine that gets slower or faster favours neither.
+        let with_the_two_first = pair % 2 == 0;
+        let first = run(&settings, with_the_two_first).await?.as_secs_f64();
+        let second = run(&settings, !with_the_two_first).await?.as_secs_f64();
+        let (alone, beside) = if with_the_two_first { (second, first) } else { (first, second) };
         println!("{pair}\t{alone:.3}\t{beside:.3}\t{:.3}", beside / alone);
         ratios.push(beside / alone);
     }

@@ -25,7 +25,8 @@ const BURIED_AT_ONCE: usize = 256;
 pub(super) struct Book {
     webhooks: BTreeMap<WebhookId, Arc<Webhook>>,
     events: HashMap<(Scope, EventId), Recorded>,
-    rows: HashMap<DeliveryId, Row>,
+    /// In order, since deliveries of one lane are often enqueued together and so lie close to each other in memory.
+    rows: BTreeMap<DeliveryId, Row>,
     lanes: Lanes,
     leases: BTreeSet<(DateTime<Utc>, DeliveryId)>,
     forgettable: VecDeque<Forgettable>,
