@@ -44,7 +44,11 @@ async fn main() -> Result<(), AnyError> {
         let with_the_two_first = pair % 2 == 0;
         let first = run(&settings, with_the_two_first).await?.as_secs_f64();
         let second = run(&settings, !with_the_two_first).await?.as_secs_f64();
-        let (alone, beside) = if with_the_two_first { (second, first) } else { (first, second) };
+        let (alone, beside) = if with_the_two_first {
+            (second, first)
+        } else {
+            (first, second)
+        };
         println!("{pair}\t{alone:.3}\t{beside:.3}\t{:.3}", beside / alone);
         ratios.push(beside / alone);
     }

@@ -68,3 +68,13 @@ impl fmt::Debug for Secret {
         f.write_str("Secret(..)")
     }
 }
+
+/// Shows how much there is of something that may be personal or secret, in place of the thing: for `Debug` of
+/// bodies and of URLs that came as text.
+pub(crate) struct Hidden<T>(pub(crate) T);
+
+impl<T: AsRef<[u8]>> fmt::Debug for Hidden<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} bytes)", self.0.as_ref().len())
+    }
+}

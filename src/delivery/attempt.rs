@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::id::DeliveryId;
+use crate::secret::Hidden;
 
 /// What came of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,7 +132,7 @@ impl fmt::Display for Outcome {
 }
 
 /// What a worker says of an attempt when it settles.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AttemptReport {
     /// When the request was handed to the sender.
     pub started_at: DateTime<Utc>,
@@ -141,6 +142,18 @@ pub struct AttemptReport {
     pub outcome: Outcome,
     /// The beginning of the answer's body, for people who look for the reason.
     pub excerpt: bytes::Bytes,
+}
+
+impl fmt::Debug for AttemptReport {
+    /// Of what may be personal or secret only the size is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttemptReport")
+            .field("started_at", &self.started_at)
+            .field("duration", &self.duration)
+            .field("outcome", &self.outcome)
+            .field("excerpt", &Hidden(&self.excerpt))
+            .finish()
+    }
 }
 
 impl AttemptReport {

@@ -17,5 +17,5 @@ pub use attempt::{Attempt, AttemptReport, Outcome, SendFailure};
 pub use event::{Event, EventBuilder, EventError, Fingerprint};
 pub use lane::{Lane, LaneKey, Limits, Order, Rate};
 pub use profile::{Ids, PlainProfile, Profile, Profiles, RenderError};
-pub use state::{DeadReason, IllegalTransition, State, TRANSITIONS, Transition};
+pub use state::{Before, DeadReason, IllegalTransition, State, TRANSITIONS, Transition, UnknownReason};
 pub use webhook::{Call, EventPattern, PatternError, Target, Webhook};

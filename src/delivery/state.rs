@@ -27,7 +27,7 @@ impl State {
         matches!(self, State::Delivered | State::Dead(_))
     }
 
-    /// Goes from this state to `next`, if the table allows it.
+    /// Goes from this state to `next`, if the table allows it without a replay.
     ///
     /// # Errors
     ///
@@ -40,10 +40,21 @@ impl State {
     /// assert!(State::Delivered.advance(State::Dead(DeadReason::Expired)).is_err());
     /// ```
     pub fn advance(self, next: State) -> Result<State, IllegalTransition> {
-        if TRANSITIONS
-            .iter()
-            .any(|line| line.from.matches(self) && line.to == next)
-        {
+        self.go(next, false)
+    }
+
+    /// Goes back to pending from a final state.
+    ///
+    /// # Errors
+    ///
+    /// [`IllegalTransition`] if this state is not final.
+    pub fn replayed(self) -> Result<State, IllegalTransition> {
+        self.go(State::Pending, true)
+    }
+
+    fn go(self, next: State, replay: bool) -> Result<State, IllegalTransition> {
+        let listed = |line: &Transition| line.from.matches(self) && line.to == next && line.replay == replay;
+        if TRANSITIONS.iter().any(listed) {
             Ok(next)
         } else {
             Err(IllegalTransition { from: self, to: next })
@@ -128,7 +139,7 @@ pub struct UnknownReason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition {
     /// The state before.
-    pub from: From,
+    pub from: Before,
     /// The state after.
     pub to: State,
     /// Whether only a replay does this.
@@ -137,25 +148,25 @@ pub struct Transition {
 
 /// The left side of a line: one state, or dead for whichever reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum Before {
     /// Exactly this state.
     State(State),
     /// Dead, whatever the reason.
     AnyDead,
 }
 
-impl From {
+impl Before {
     fn matches(self, state: State) -> bool {
         match self {
-            From::State(from) => from == state,
-            From::AnyDead => matches!(state, State::Dead(_)),
+            Before::State(from) => from == state,
+            Before::AnyDead => matches!(state, State::Dead(_)),
         }
     }
 }
 
 const fn line(from: State, to: State) -> Transition {
     Transition {
-        from: From::State(from),
+        from: Before::State(from),
         to,
         replay: false,
     }
@@ -175,12 +186,12 @@ pub const TRANSITIONS: &[Transition] = &[
     line(State::Sending, State::Dead(DeadReason::Exhausted)),
     line(State::Sending, State::Dead(DeadReason::Gone)),
     Transition {
-        from: From::AnyDead,
+        from: Before::AnyDead,
         to: State::Pending,
         replay: true,
     },
     Transition {
-        from: From::State(State::Delivered),
+        from: Before::State(State::Delivered),
         to: State::Pending,
         replay: true,
     },
@@ -221,10 +232,11 @@ mod tests {
         let legal: usize = all_states()
             .iter()
             .map(|from| {
-                all_states()
+                let onwards = all_states()
                     .iter()
                     .filter(|to| from.advance(**to).is_ok())
-                    .count()
+                    .count();
+                onwards + usize::from(from.replayed().is_ok())
             })
             .sum();
         // 11 lines from one state each, one line from each of the 5 ways to be dead, one from delivered.

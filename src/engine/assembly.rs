@@ -138,7 +138,8 @@ impl EngineBuilder {
         self
     }
 
-    /// The longest deadline that any attempt may have; registrations and profiles that ask for more get this.
+    /// The longest deadline that any attempt may have: profiles that ask for more get this, registrations that do are
+    /// refused.
     /// Leases are made to outlast it. Default 30 seconds.
     pub fn longest_deadline(mut self, deadline: Duration) -> Self {
         self.parts.longest_deadline = deadline;
@@ -177,6 +178,11 @@ impl Parts {
         self.auth_deadline
             .saturating_add(self.longest_deadline)
             .saturating_add(self.lease_margin)
+    }
+
+    /// Whether the engine was built with an authentication of that id.
+    pub(super) fn has_auth(&self, id: &AuthId) -> bool {
+        self.own_auths.contains_key(id)
     }
 
     /// What proves a delivery that names this authentication. Providers made from stored records are kept for as

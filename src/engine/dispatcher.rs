@@ -30,14 +30,19 @@ impl Dispatcher {
         }
     }
 
-    /// Registers a webhook under a new id.
+    /// Registers a webhook, under the id it was [given](Registration::id) or a new one. Where that id is registered
+    /// already, the registration is put in place of the old one, so a service may register at every start.
     ///
     /// # Errors
     ///
     /// [`RegisterError`] if it could never be sent to, or the store fails.
     pub async fn register(&self, registration: Registration) -> Result<Webhook, RegisterError> {
-        let id = WebhookId::from(self.unique().hex());
-        self.save(registration, id, None).await
+        let id = registration
+            .id
+            .clone()
+            .unwrap_or_else(|| WebhookId::from(self.unique().hex()));
+        let old = self.parts.store.webhook(&id).await?;
+        self.save(registration, id, old.as_deref()).await
     }
 
     /// Changes a webhook. What waits for it goes by the new registration, the next attempt of each included.
@@ -59,6 +64,11 @@ impl Dispatcher {
     ) -> Result<Webhook, RegisterError> {
         let now = self.parts.timer.now();
         let mut webhook = registration.check(id, &self.parts, now)?;
+        if let Some(auth) = webhook.auth.as_ref().filter(|auth| !self.parts.has_auth(auth))
+            && self.parts.store.auth(auth).await?.is_none()
+        {
+            return Err(RegisterError::UnknownAuth(auth.clone()));
+        }
         if let Some(old) = old {
             webhook.created_at = old.created_at;
         }
@@ -170,7 +180,14 @@ impl Dispatcher {
     ///
     /// As [`enqueue_all`](Self::enqueue_all), and [`EnqueueError::Destination`] if the URL may not be called.
     pub async fn enqueue_to(&self, event: Event, call: Call) -> Result<Receipt, EnqueueError> {
-        let new = self.callback(event, call).await?;
+        check_destination(&call.url, &self.parts).map_err(EnqueueError::Destination)?;
+        let event = Arc::new(event);
+        let profile = call.profile.clone();
+        let delivery = self.delivery(&event, Target::Call(call), &profile).await?;
+        let new = NewEvent {
+            event,
+            deliveries: vec![delivery],
+        };
         Ok(self
             .commit(vec![new])
             .await?
@@ -179,12 +196,18 @@ impl Dispatcher {
             .unwrap_or_default())
     }
 
-    /// The same, left for the caller to commit.
-    pub(super) async fn callback(&self, event: Event, call: Call) -> Result<NewEvent, EnqueueError> {
-        check_destination(&call.url, &self.parts).map_err(EnqueueError::Destination)?;
+    /// What rings back about a task that has ended, left for the caller to commit with the end. Since there is nobody
+    /// left to tell, nothing is refused here: if the profile has gone the delivery waits for it, and if the guard no
+    /// longer lets it pass, history says so.
+    pub(super) async fn callback(&self, event: Event, call: Call) -> Result<NewEvent, StoreError> {
         let event = Arc::new(event);
         let profile = call.profile.clone();
-        let delivery = self.delivery(&event, Target::Call(call), &profile).await?;
+        let target = Target::Call(call);
+        let delivery = match self.delivery(&event, target.clone(), &profile).await {
+            Ok(delivery) => delivery,
+            Err(EnqueueError::Store(error)) => return Err(error),
+            Err(_) => NewDelivery { target, body: None },
+        };
         Ok(NewEvent {
             event,
             deliveries: vec![delivery],

@@ -1,5 +1,6 @@
 //! Registering webhooks.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -23,9 +24,10 @@ use crate::url::{UrlError, WebhookUrl};
 ///     .auth("orders-key")
 ///     .order(Order::Strict);
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "give it to `Dispatcher::register`"]
 pub struct Registration {
+    pub(super) id: Option<WebhookId>,
     scope: Scope,
     url: String,
     profile: ProfileName,
@@ -43,6 +45,7 @@ impl Registration {
     /// [`events`](Self::events) says otherwise it gets every type of event.
     pub fn new(scope: impl Into<Scope>, url: impl Into<String>, profile: impl Into<ProfileName>) -> Self {
         Self {
+            id: None,
             scope: scope.into(),
             url: url.into(),
             profile: profile.into(),
@@ -53,6 +56,14 @@ impl Registration {
             order: Order::default(),
             deadline: None,
             enabled: true,
+        }
+    }
+
+    /// An id of one's own, so that registering again changes the webhook and does not add another.
+    pub fn id(self, id: impl Into<WebhookId>) -> Self {
+        Self {
+            id: Some(id.into()),
+            ..self
         }
     }
 
@@ -144,6 +155,19 @@ impl Registration {
     }
 }
 
+impl fmt::Debug for Registration {
+    /// The URL may hold a secret, so it is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration")
+            .field("id", &self.id)
+            .field("scope", &self.scope)
+            .field("name", &self.name)
+            .field("events", &self.events)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Whether this engine may and can send there.
 pub(super) fn check_destination(url: &WebhookUrl, parts: &Parts) -> Result<(), RegisterError> {
     parts.guard.check_url(url)?;
@@ -169,6 +193,9 @@ pub enum RegisterError {
     /// The engine was built without a profile of that name.
     #[error("there is no profile `{0}`")]
     UnknownProfile(ProfileName),
+    /// Neither the engine nor its store has an authentication of that id.
+    #[error("there is no authentication `{0}`")]
+    UnknownAuth(AuthId),
     /// The deadline is longer than the engine's longest.
     #[error("the deadline is longer than the engine's longest")]
     DeadlineTooLong,

@@ -1,6 +1,7 @@
 //! Offering slow work as asynchronous calls.
 
-use std::fmt::Debug;
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,11 @@ use futures_util::{FutureExt, StreamExt};
 
 use super::assembly::Parts;
 use super::registration::check_destination;
-use super::{Dispatcher, Engine, EnqueueError, RegisterError};
+use super::{Dispatcher, Engine, RegisterError};
 use crate::delivery::{Call, Event, Limits};
 use crate::id::{AuthId, Fence, ProfileName, Scope, TaskId};
 use crate::json::{Maybe, Timestamp, UrlText};
+use crate::secret::Hidden;
 use crate::store::{
     ClaimRequest, ClaimedTask, Listen, NewEvent, NewTask, Settled, StoreError, TaskEnd, TaskRecord,
     TaskSettlement,
@@ -70,7 +72,7 @@ pub trait TaskWork: Debug + Send + Sync + 'static {
 }
 
 /// What the work is given.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct TaskContext {
     /// Which task.
@@ -85,6 +87,20 @@ pub struct TaskContext {
     pub requested_at: DateTime<Utc>,
     /// 1 for the first run; more if a run was cut short.
     pub run: u32,
+}
+
+impl fmt::Debug for TaskContext {
+    /// Of what may be personal or secret only the size is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskContext")
+            .field("id", &self.id)
+            .field("credentials_id", &Hidden(&self.credentials_id))
+            .field("request_uri", &Hidden(&self.request_uri))
+            .field("input", &Hidden(&self.input))
+            .field("requested_at", &self.requested_at)
+            .field("run", &self.run)
+            .finish()
+    }
 }
 
 /// Why the work came to nothing. Both texts go to whoever called.
@@ -106,7 +122,7 @@ impl TaskError {
 }
 
 /// An asynchronous call, as the service took it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewCall {
     /// Who calls: only they may fetch the results.
     pub credentials_id: String,
@@ -116,6 +132,17 @@ pub struct NewCall {
     pub input: Bytes,
     /// Where to ring back, as the caller gave it.
     pub webhook_uri: Option<String>,
+}
+
+impl fmt::Debug for NewCall {
+    /// Of what may be personal or secret only the size is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewCall")
+            .field("credentials_id", &Hidden(&self.credentials_id))
+            .field("request_uri", &Hidden(&self.request_uri))
+            .field("input", &Hidden(&self.input))
+            .finish_non_exhaustive()
+    }
 }
 
 /// How callbacks are sent: the URL comes with each call, the rest is the same for all.
@@ -246,19 +273,24 @@ impl TaskRunner {
         let shared = &*self.shared;
         let mut steps: FuturesUnordered<BoxFuture<'_, Step>> = FuturesUnordered::new();
         steps.push(stop.map(|()| Step::Stop).boxed());
-        let (mut running, mut looking, mut stopping) = (0, false, false);
+        let mut running = BTreeMap::new();
+        let (mut looking, mut waiting, mut stopping) = (false, false, false);
         loop {
-            let free = shared.concurrency.saturating_sub(running);
-            if !looking && !stopping && free > 0 {
+            let free = shared.concurrency.saturating_sub(running.len());
+            if !looking && !waiting && !stopping && free > 0 {
                 looking = true;
                 steps.push(shared.look(free).map(Step::Looked).boxed());
             }
-            if stopping && running == 0 {
+            if stopping && running.is_empty() && !looking {
                 return;
             }
             match steps.next().await {
-                // `looking` ends in a wait, and `stopping` in the end of the grace period: there is always a step.
-                None | Some(Step::GraceOver) => return,
+                // Before the end there is always a step: a look, a wait for the next one, or the end of the grace.
+                None => return,
+                Some(Step::GraceOver) => {
+                    steps.clear(); // whatever ran is dropped
+                    return shared.hand_back(running).await;
+                }
                 Some(Step::Stop) => {
                     stopping = true;
                     steps.push(
@@ -270,12 +302,22 @@ impl TaskRunner {
                             .boxed(),
                     );
                 }
-                Some(Step::LookAgain) => looking = false,
-                Some(Step::Ended) => running -= 1,
+                Some(Step::LookAgain) => waiting = false,
+                Some(Step::Ended(id)) => drop(running.remove(&id)),
+                Some(Step::Looked(found)) if stopping => {
+                    looking = false;
+                    let claimed = found
+                        .claimed
+                        .into_iter()
+                        .map(|claimed| (claimed.task.id, claimed.fence));
+                    shared.hand_back(claimed).await;
+                }
                 Some(Step::Looked(found)) => {
-                    running += found.claimed.len();
+                    (looking, waiting) = (false, true);
                     for claimed in found.claimed {
-                        steps.push(shared.run(claimed).map(|()| Step::Ended).boxed());
+                        let id = claimed.task.id.clone();
+                        running.insert(id.clone(), claimed.fence);
+                        steps.push(shared.run(claimed).map(|()| Step::Ended(id)).boxed());
                     }
                     let wait = select(found.ring, shared.parts.timer.sleep(found.wait));
                     steps.push(wait.map(|_: Either<_, _>| Step::LookAgain).boxed());
@@ -292,9 +334,10 @@ impl TaskRunnerBuilder {
         self
     }
 
-    /// How long a runner that died keeps a task from being run by another. Renewed at half of it. Default 60 s.
+    /// How long a runner that died keeps a task from being run by another, at least
+    /// 1 second. Renewed at half of it. Default 60 seconds.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.0.lease = lease;
+        self.0.lease = lease.max(Duration::from_secs(1));
         self
     }
 
@@ -311,7 +354,7 @@ enum Step {
     GraceOver,
     Looked(Found),
     LookAgain,
-    Ended,
+    Ended(TaskId),
 }
 
 struct Found {
@@ -349,6 +392,7 @@ impl Shared {
         }
     }
 
+    /// Runs a task to its end, for as long as the lease on it is held.
     async fn run(&self, claimed: ClaimedTask) {
         let ClaimedTask {
             task,
@@ -364,21 +408,28 @@ impl Shared {
             requested_at,
             run: runs,
         };
-        let work = AssertUnwindSafe(self.work.run(&context)).catch_unwind();
+        let work = std::pin::pin!(async {
+            let end = self.work(&context).await;
+            self.finish(&task, requested_at, fence, end).await;
+        });
         let lost = std::pin::pin!(self.keep_lease(&context.id, fence));
-        let end = match select(work, lost).await {
-            Either::Right(((), _)) => return, // another runner has it
-            Either::Left((Ok(Ok(results)), _)) => TaskEnd::Succeeded(results),
-            Either::Left((Ok(Err(error)), _)) => TaskEnd::Failed {
+        let _: Either<_, _> = select(work, lost).await;
+    }
+
+    async fn work(&self, context: &TaskContext) -> TaskEnd {
+        // A panic in the user's work ends this task and nothing else.
+        let work = AssertUnwindSafe(async { self.work.run(context).await }).catch_unwind();
+        match work.await {
+            Ok(Ok(results)) => TaskEnd::Succeeded(results),
+            Ok(Err(error)) => TaskEnd::Failed {
                 error: error.code,
                 description: error.description,
             },
-            Either::Left((Err(_panic), _)) => TaskEnd::Failed {
+            Err(_panic) => TaskEnd::Failed {
                 error: "internal_server_error".to_owned(),
                 description: "the work ended unexpectedly".to_owned(),
             },
-        };
-        self.finish(task, requested_at, fence, end).await;
+        }
     }
 
     /// Renews the lease at half its life; returns once it is lost.
@@ -395,20 +446,28 @@ impl Shared {
         }
     }
 
-    /// Stores the end and the callback, for as long as it takes.
-    async fn finish(&self, task: NewTask, requested_at: DateTime<Utc>, fence: Fence, end: TaskEnd) {
-        let settlement = loop {
-            match self.callback(&task, requested_at, &end).await {
-                Ok(callback) => {
-                    break TaskSettlement {
-                        id: task.id.clone(),
-                        fence,
-                        end,
-                        callback,
-                    };
-                }
+    /// Ends the leases on tasks that will not be run here, so that whoever comes next need not wait for their end.
+    async fn hand_back(&self, tasks: impl IntoIterator<Item = (TaskId, Fence)>) {
+        let now = self.parts.timer.now();
+        for (id, fence) in tasks {
+            // If the store will not, the lease ends by itself.
+            let _ = self.parts.store.renew_task(&id, fence, Duration::ZERO, now).await;
+        }
+    }
+
+    /// Stores the end and the callback. A store that fails is asked again, for as long as the lease is held.
+    async fn finish(&self, task: &NewTask, requested_at: DateTime<Utc>, fence: Fence, end: TaskEnd) {
+        let callback = loop {
+            match self.callback(task, requested_at, &end).await {
+                Ok(callback) => break callback,
                 Err(_) => self.parts.timer.sleep(STORE_PAUSE).await,
             }
+        };
+        let settlement = TaskSettlement {
+            id: task.id.clone(),
+            fence,
+            end,
+            callback,
         };
         while self
             .parts
@@ -465,13 +524,7 @@ impl Shared {
                 .ok()
         });
         let Some(event) = event else { return Ok(None) };
-        match self.dispatcher.callback(event, call).await {
-            Ok(new) => Ok(Some(new)),
-            Err(EnqueueError::Store(error)) => Err(error),
-            // The destination was fine when the call was accepted: the guard or the profiles have been changed since,
-            // and the results can still be fetched.
-            Err(_) => Ok(None),
-        }
+        self.dispatcher.callback(event, call).await.map(Some)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Deliveries: taken in, claimed, settled.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use super::{AuthRecord, StoreError, Wake};
 use crate::delivery::{AttemptReport, Call, DeadReason, Event, State, Target, Webhook};
 use crate::id::{AuthId, DeliveryId, Fence, HolderName, ProfileName};
+use crate::secret::Hidden;
 use crate::url::WebhookUrl;
 
 /// Keeps deliveries from the moment they are enqueued until they are accepted or dead.
@@ -103,12 +104,22 @@ pub struct NewEvent {
 }
 
 /// A delivery to take in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewDelivery {
     /// Where it goes.
     pub target: Target,
     /// The bytes to send, where they are not the event's own.
     pub body: Option<Bytes>,
+}
+
+impl fmt::Debug for NewDelivery {
+    /// Of what may be personal or secret only the size is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewDelivery")
+            .field("target", &self.target)
+            .field("body", &self.body.as_ref().map(Hidden))
+            .finish()
+    }
 }
 
 /// What became of an event that was to be enqueued.
@@ -136,7 +147,7 @@ pub struct ClaimRequest {
 }
 
 /// A delivery in the hands of whoever claimed it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Claimed {
     /// Which one.
     pub id: DeliveryId,
@@ -159,6 +170,24 @@ pub struct Claimed {
     /// The record that the target's `auth` names, as it is now; `None` if it names none, or none that the store
     /// knows.
     pub auth: Option<Arc<AuthRecord>>,
+}
+
+impl fmt::Debug for Claimed {
+    /// Of what may be personal or secret only the size is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claimed")
+            .field("id", &self.id)
+            .field("fence", &self.fence)
+            .field("attempts", &self.attempts)
+            .field("first_failure", &self.first_failure)
+            .field("interrupted", &self.interrupted)
+            .field("due", &self.due)
+            .field("event", &self.event)
+            .field("body", &Hidden(&self.body))
+            .field("target", &self.target)
+            .field("auth", &self.auth)
+            .finish()
+    }
 }
 
 /// Where a claimed delivery goes, as things stand.

@@ -1,6 +1,6 @@
 //! Looking at deliveries, and sending them again.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::StoreError;
 use crate::delivery::{Attempt, Event, State, Target};
 use crate::id::{DeliveryId, EventId, Scope};
+use crate::secret::Hidden;
 
 /// History and replay.
 ///
@@ -38,7 +39,7 @@ pub trait Inspect: Debug + Send + Sync + 'static {
 }
 
 /// A delivery as the store holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {
     /// Its id.
     pub id: DeliveryId,
@@ -58,6 +59,23 @@ pub struct DeliveryRecord {
     pub due: DateTime<Utc>,
     /// When it was enqueued.
     pub created_at: DateTime<Utc>,
+}
+
+impl fmt::Debug for DeliveryRecord {
+    /// Of what may be personal or secret only the size is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeliveryRecord")
+            .field("id", &self.id)
+            .field("event", &self.event)
+            .field("body", &Hidden(&self.body))
+            .field("target", &self.target)
+            .field("state", &self.state)
+            .field("attempts", &self.attempts)
+            .field("first_failure", &self.first_failure)
+            .field("due", &self.due)
+            .field("created_at", &self.created_at)
+            .finish()
+    }
 }
 
 /// What became of a replay.

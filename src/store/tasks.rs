@@ -1,6 +1,6 @@
 //! Asynchronous calls on the side that offers them.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::{ClaimRequest, NewEvent, Settled, StoreError, Wake};
 use crate::id::{Fence, TaskId};
+use crate::secret::Hidden;
 use crate::task::TaskStatus;
 use crate::url::WebhookUrl;
 
@@ -60,7 +61,7 @@ pub trait TaskStore: Debug + Send + Sync + 'static {
 }
 
 /// A task to take in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewTask {
     /// Its id, random, since whoever knows it may ask for the results.
     pub id: TaskId,
@@ -74,6 +75,20 @@ pub struct NewTask {
     pub results_uri: String,
     /// Where the callback goes.
     pub webhook_uri: Option<WebhookUrl>,
+}
+
+impl fmt::Debug for NewTask {
+    /// Of what may be personal or secret only the size is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewTask")
+            .field("id", &self.id)
+            .field("credentials_id", &Hidden(&self.credentials_id))
+            .field("request_uri", &Hidden(&self.request_uri))
+            .field("input", &Hidden(&self.input))
+            .field("results_uri", &Hidden(&self.results_uri))
+            .field("webhook_uri", &self.webhook_uri)
+            .finish()
+    }
 }
 
 /// A task as the store holds it.
@@ -92,7 +107,7 @@ pub struct TaskRecord {
 }
 
 /// How a task ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum TaskEnd {
     /// With these results.
     Succeeded(Bytes),
@@ -103,6 +118,19 @@ pub enum TaskEnd {
         /// A text for people.
         description: String,
     },
+}
+
+impl fmt::Debug for TaskEnd {
+    /// Of what may be personal or secret only the size is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Succeeded(results) => f.debug_tuple("Succeeded").field(&Hidden(results)).finish(),
+            Self::Failed { error, .. } => f
+                .debug_struct("Failed")
+                .field("error", error)
+                .finish_non_exhaustive(),
+        }
+    }
 }
 
 impl TaskEnd {

@@ -7,6 +7,7 @@ mod dispatcher;
 mod life_cycles;
 mod payloads;
 mod schedule;
+mod secrecy;
 mod server;
 mod signature;
 mod sqlite;

@@ -184,10 +184,13 @@ async fn what_nothing_can_prove_is_not_sent_and_not_counted() {
     let sender = sender_fn(|_: Request<Bytes>| async { panic!("sent without its proof") });
     let engine = engine(sender).build();
     let dispatcher = engine.dispatcher();
+    let config = AuthConfig::Hmac(HmacAuth::new(HmacScheme::BiSignature, "key"));
+    dispatcher.save_auth("missing", "key", config).await.unwrap();
     dispatcher
         .register(Registration::new("s", URL, "quick").auth("missing"))
         .await
         .unwrap();
+    dispatcher.remove_auth(&"missing".into()).await.unwrap();
     let id = dispatcher.enqueue(event(1)).await.unwrap().deliveries[0];
     engine
         .worker()

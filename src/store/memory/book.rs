@@ -472,7 +472,7 @@ impl Book {
 impl Row {
     fn go(&mut self, next: State) {
         debug_assert!(
-            self.state == next || self.state.advance(next).is_ok(),
+            self.state == next || self.state.advance(next).or(self.state.replayed()) == Ok(next),
             "{} to {next}",
             self.state
         );

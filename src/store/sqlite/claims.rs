@@ -48,9 +48,13 @@ impl Core {
         }
         lanes.requeue()?;
         let mut events = BTreeMap::new();
-        heads
+        let claimed = heads
             .into_iter()
-            .map(|head| head.claimed(conn, cache, &mut events))
+            .map(|head| head.claimed(conn, cache, &mut events));
+        // What cannot be read, perhaps because a newer version wrote it, holds up itself and no other: it stays claimed
+        // until its lease ends, and is tried again then.
+        claimed
+            .filter(|claimed| !matches!(claimed, Err(Fault::Unreadable(_))))
             .collect()
     }
 
@@ -205,9 +209,9 @@ impl Head {
             (Some(_), Some(_)) => None,
         }
         .ok_or(Fault::Unreadable("webhook"))?;
-        let auth = match target.auth() {
-            Some(id) => cache.auth(conn, id.as_str())?,
-            None => None,
+        let auth = match target.auth().map(|id| cache.auth(conn, id.as_str())) {
+            Some(Err(Fault::Unreadable(_))) | None => None, // without its proof it waits, and is not sent
+            Some(auth) => auth?,
         };
         Ok(Claimed {
             id: DeliveryId(self.id),

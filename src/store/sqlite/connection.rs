@@ -98,7 +98,8 @@ fn write_ahead(conn: &Connection, patience: Duration) -> Result<(), Fault> {
     const PAUSE: Duration = Duration::from_millis(10);
     let mut waited = Duration::ZERO;
     loop {
-        let switched = conn.pragma_update(None, "journal_mode", "WAL");
+        let switched: rusqlite::Result<String> =
+            conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
         let busy = switched.as_ref().is_err_and(|error| {
             matches!(
                 error.sqlite_error_code(),
@@ -106,7 +107,11 @@ fn write_ahead(conn: &Connection, patience: Duration) -> Result<(), Fault> {
             )
         });
         if !busy || waited >= patience {
-            return Ok(switched?);
+            // SQLite says which mode it is in, and no error, where it cannot have the one that was asked for.
+            return match switched?.as_str() {
+                "wal" | "memory" => Ok(()),
+                _ => Err(Fault::NoLog),
+            };
         }
         thread::sleep(PAUSE);
         waited += PAUSE;

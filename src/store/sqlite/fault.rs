@@ -20,6 +20,8 @@ pub(super) enum Fault {
     TooNew(i64),
     #[error("the disk failed while the commit was under way")]
     CommitUnknown(Arc<rusqlite::Error>),
+    #[error("the file system cannot hold a write-ahead log")]
+    NoLog,
     #[error("the thread of the store could not be started")]
     NoThread,
     #[error("the store was closed")]
@@ -41,7 +43,7 @@ impl Fault {
             Self::Unreadable(_) | Self::Foreign => StoreErrorKind::Corrupt,
             Self::TooNew(_) => StoreErrorKind::TooNew,
             Self::CommitUnknown(_) => StoreErrorKind::Unknown,
-            Self::NoThread => StoreErrorKind::Unavailable,
+            Self::NoLog | Self::NoThread => StoreErrorKind::Unavailable,
             Self::Closed => StoreErrorKind::Closed,
         }
     }

@@ -1,0 +1,95 @@
+//! What is printed for people shows nothing that is secret or personal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::DateTime;
+use http::StatusCode;
+use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
+use ringback::delivery::{AttemptReport, Call, Event, Limits, Outcome, Target};
+use ringback::engine::{NewCall, Registration};
+use ringback::id::{DeliveryId, Fence};
+use ringback::store::{AuthRecord, Claimed, ClaimedTarget, NewDelivery, NewTask, TaskEnd};
+use ringback::url::WebhookUrl;
+
+const CANARY: &str = "hunter2";
+
+#[test]
+fn nothing_secret_is_in_any_debug() {
+    let body = || Bytes::from(format!("{{\"iban\":\"{CANARY}\"}}"));
+    let text = || CANARY.to_owned();
+    let url = || WebhookUrl::parse(&format!("https://example.com/hook?token={CANARY}")).unwrap();
+    let event = || Arc::new(Event::builder("s", "1", "t").json(body()).build().unwrap());
+    let call = || Call {
+        url: url(),
+        profile: "p".into(),
+        auth: None,
+        limits: Limits::default(),
+    };
+    let record = AuthRecord {
+        id: "k".into(),
+        name: "key".to_owned(),
+        config: AuthConfig::Hmac(HmacAuth::new(HmacScheme::Truv, CANARY)),
+    };
+    let task = NewTask {
+        id: "task".into(),
+        credentials_id: text(),
+        request_uri: format!("/x?code={CANARY}"),
+        input: body(),
+        results_uri: format!("/results/{CANARY}"),
+        webhook_uri: Some(url()),
+    };
+    let claimed = Claimed {
+        id: DeliveryId(1),
+        fence: Fence(1),
+        attempts: 0,
+        first_failure: None,
+        interrupted: false,
+        due: DateTime::UNIX_EPOCH,
+        event: event(),
+        body: body(),
+        target: ClaimedTarget::Call(Arc::new(call())),
+        auth: Some(Arc::new(record.clone())),
+    };
+    let new_call = NewCall {
+        credentials_id: text(),
+        request_uri: text(),
+        input: body(),
+        webhook_uri: Some(url().expose().to_owned()),
+    };
+    let report = AttemptReport {
+        started_at: DateTime::UNIX_EPOCH,
+        duration: Duration::ZERO,
+        outcome: Outcome::Answered(StatusCode::OK),
+        excerpt: body(),
+    };
+    let shown = [
+        format!("{record:?}"),
+        format!("{task:?}"),
+        format!("{claimed:?}"),
+        format!("{new_call:?}"),
+        format!("{report:?}"),
+        format!(
+            "{:?}",
+            NewDelivery {
+                target: Target::Call(call()),
+                body: Some(body())
+            }
+        ),
+        format!("{:?}", TaskEnd::Succeeded(body())),
+        format!(
+            "{:?}",
+            TaskEnd::Failed {
+                error: "e".to_owned(),
+                description: text()
+            }
+        ),
+        format!("{:?}", Registration::new("s", url().expose(), "p")),
+        format!("{:?} {}", url(), url()),
+        format!("{:?}", event()),
+    ];
+    for text in shown {
+        assert!(!text.contains(CANARY), "{text}");
+    }
+}
