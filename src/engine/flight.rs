@@ -127,6 +127,8 @@ enum Exchanged {
     NoProof,
 }
 
+/// One exchange; or two, where the receiver answers 401 and the proof can be made anew. Both have the attempt's one
+/// deadline.
 async fn exchange(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Exchanged {
     let url = claimed.target.url();
     if parts.guard.check_url(url).is_err() {

@@ -27,7 +27,7 @@ const UNSAID_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// How long a fetch may take. One that takes longer is given up by the next who wants a token.
 const FETCH_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long nothing is fetched after a fetch that failed.
+/// The least time between the beginning of a fetch that failed and that of the next one.
 const BACK_OFF: Duration = Duration::from_secs(5);
 
 /// The least time between two renewals that were asked for by a 401.
@@ -44,9 +44,9 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// - Tokens are fetched one at a time, however many deliveries wait: they share the outcome. Whoever waits drives
 ///   the fetch, so it goes on for the others if one of them is dropped, and ends with the last. One that has taken
 ///   10 seconds is given up for a new one.
-/// - After a fetch that failed, everyone gets its error for 5 seconds, and nothing is fetched.
-/// - Where the server gave a `refresh_token`, the next token is asked for with that, and if it is refused, with the
-///   client's own credentials again.
+/// - Until 5 seconds after the beginning of a fetch that failed, everyone gets its error, and nothing is fetched.
+/// - Where the server gave a `refresh_token`, the next token is asked for with that, and if no token comes of it,
+///   with the client's own credentials again.
 /// - A token that the receiver answers with 401 is given up for a new one, at once, but no more than once a minute:
 ///   a receiver that refuses everything must not have the token endpoint stormed.
 ///
@@ -146,7 +146,9 @@ impl AuthProvider for OAuth2 {
             // It was given up already, and whoever did has a newer one or is about to.
             return true;
         }
-        if is_within(state.given_up, RENEWAL_INTERVAL, context.now) {
+        if let Some(since) = state.given_up
+            && is_within(since, RENEWAL_INTERVAL, context.now)
+        {
             return false;
         }
         state.token = None;
@@ -166,25 +168,24 @@ impl Client {
     fn token_or_fetch(self: &Arc<Self>, now: DateTime<Utc>) -> Result<TokenOrFetch, TokenError> {
         let mut state = self.state();
         if let Some(token) = &state.token
-            && is_within(Some(token.since), token.good_for, now)
+            && is_within(token.since, token.good_for, now)
         {
             return Ok(TokenOrFetch::Token(token.authorization.clone()));
         }
-        let overdue = match state.fetch.take() {
-            Some(fetch) => match fetch.under_way() {
-                Some(shared) if is_within(Some(fetch.since), FETCH_DEADLINE, now) => {
-                    state.fetch = Some(fetch);
-                    return Ok(TokenOrFetch::Fetch(shared));
-                }
-                under_way => under_way.map(|shared| (shared, fetch.abort)),
-            },
-            None => None,
-        };
-        match state.failed {
-            Some((since, error)) if overdue.is_none() && is_within(Some(since), BACK_OFF, now) => {
-                return Err(error);
+        let under_way = state
+            .fetch
+            .as_ref()
+            .and_then(|fetch| Some((fetch, fetch.under_way()?)));
+        let overdue = match under_way {
+            Some((fetch, shared)) if is_within(fetch.since, FETCH_DEADLINE, now) => {
+                return Ok(TokenOrFetch::Fetch(shared));
             }
-            _ => {}
+            under_way => under_way.map(|(fetch, shared)| (fetch.abort.clone(), shared)),
+        };
+        if let Some((since, error)) = state.failed
+            && is_within(since, BACK_OFF, now)
+        {
+            return Err(error);
         }
         let (fetching, abort) = abortable(Arc::clone(self).fetch(state.refresh_token.clone(), now).boxed());
         let shared = fetching.shared();
@@ -195,7 +196,7 @@ impl Client {
         });
         drop(state);
         // Not under the lock: it wakes those who wait.
-        if let Some((_shared, abort)) = overdue {
+        if let Some((abort, _shared)) = overdue {
             abort.abort();
         }
         Ok(TokenOrFetch::Fetch(shared))
@@ -238,7 +239,8 @@ impl Client {
                         ..granted
                     });
                 }
-                Err(error) if error.kind() == AuthErrorKind::Unavailable => return Err(error),
+                // It says nothing of the refresh token, which is kept.
+                Err(error @ (TokenError::NoAnswer(_) | TokenError::Failing(_))) => return Err(error),
                 Err(_) => {}
             }
         }
@@ -270,13 +272,9 @@ impl Fetch {
 
 /// Whether less than `span` lies between the two, whichever comes first: those who call at the same time have not
 /// looked at the clock in order, and a clock that was set back must not make a span long.
-fn is_within(since: Option<DateTime<Utc>>, span: Duration, now: DateTime<Utc>) -> bool {
-    since.is_some_and(|since| {
-        now.signed_duration_since(since)
-            .abs()
-            .to_std()
-            .is_ok_and(|apart| apart < span)
-    })
+fn is_within(since: DateTime<Utc>, span: Duration, now: DateTime<Utc>) -> bool {
+    let apart = now.signed_duration_since(since).abs();
+    apart.to_std().is_ok_and(|apart| apart < span)
 }
 
 impl fmt::Debug for OAuth2 {

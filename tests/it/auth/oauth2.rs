@@ -369,21 +369,22 @@ fn a_refresh_token_is_used_and_replaced() {
 }
 
 #[test]
-fn a_refresh_token_that_is_refused_is_dropped_for_the_clients_own_credentials() {
-    let refused = json(400, r#"{"error":"invalid_grant"}"#);
-    let replies = [
-        with_refresh("one", "r"),
-        refused,
-        token("two", 60),
-        token("three", 60),
-    ];
-    let scene = Scene::new(&client(), replies);
-    for expected in ["one", "two", "three"] {
-        assert_eq!(scene.now().unwrap(), format!("Bearer {expected}"));
-        scene.advance(60);
+fn a_refresh_token_that_is_good_for_nothing_is_dropped_for_the_clients_own_credentials() {
+    for useless in [json(400, r#"{"error":"invalid_grant"}"#), json(200, "{}")] {
+        let replies = [
+            with_refresh("one", "r"),
+            useless,
+            token("two", 60),
+            token("three", 60),
+        ];
+        let scene = Scene::new(&client(), replies);
+        for expected in ["one", "two", "three"] {
+            assert_eq!(scene.now().unwrap(), format!("Bearer {expected}"));
+            scene.advance(60);
+        }
+        let grants: Vec<_> = (0..4).map(|n| scene.form(n).contains("refresh_token")).collect();
+        assert_eq!(grants, [false, true, false, false]);
     }
-    let grants: Vec<_> = (0..4).map(|n| scene.form(n).contains("refresh_token")).collect();
-    assert_eq!(grants, [false, true, false, false]);
 }
 
 #[test]
