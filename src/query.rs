@@ -56,7 +56,7 @@ pub(crate) fn append(query: &mut String, name: &str, value: &str) {
 }
 
 /// Percent-encodes every byte but the unreserved ones of RFC 3986, section 2.3.
-fn encode_into(out: &mut String, text: &str) {
+pub(crate) fn encode_into(out: &mut String, text: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

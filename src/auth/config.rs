@@ -1,11 +1,19 @@
 //! The kinds of authentication that can be kept in a store.
 
+#[cfg(feature = "engine")]
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
-use super::{AuthError, AuthProvider, HmacProvider};
+#[cfg(feature = "engine")]
+use super::{AuthError, AuthErrorKind, AuthProvider, HeadersProvider, HmacProvider, OAuth2};
+use super::{ClientAuth, HeadersAuth, OAuth2Auth};
 use crate::secret::Secret;
+#[cfg(feature = "engine")]
+use crate::transport::{Guard, HttpSender};
+use crate::url::WebhookUrl;
 
 /// How deliveries prove themselves, as data: kept in the store, named by registrations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +21,10 @@ use crate::secret::Secret;
 pub enum AuthConfig {
     /// A signature made with a shared secret.
     Hmac(HmacAuth),
+    /// Headers that are the same on every request.
+    Headers(HeadersAuth),
+    /// An access token, by OAuth 2.0 client credentials.
+    OAuth2(OAuth2Auth),
 }
 
 /// A signature made with a shared secret.
@@ -58,27 +70,75 @@ pub enum HmacScheme {
     StandardWebhooks,
 }
 
+/// What providers made from stored configurations work with.
+#[cfg(feature = "engine")]
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct AuthTools<'a> {
+    /// What they send requests of their own with.
+    pub sender: &'a Arc<dyn HttpSender>,
+    /// Where those may go.
+    pub guard: &'a Guard,
+}
+
+#[cfg(feature = "engine")]
+impl<'a> AuthTools<'a> {
+    /// That sender, to where that guard allows.
+    pub fn new(sender: &'a Arc<dyn HttpSender>, guard: &'a Guard) -> Self {
+        Self { sender, guard }
+    }
+}
+
 impl AuthConfig {
     /// What does the work, made from this.
     ///
     /// # Errors
     ///
-    /// [`AuthErrorKind::Misconfigured`](super::AuthErrorKind::Misconfigured) if it cannot work as it is.
-    pub fn provider(&self) -> Result<Arc<dyn AuthProvider>, AuthError> {
-        match self {
-            AuthConfig::Hmac(hmac) => Ok(Arc::new(HmacProvider::new(hmac)?)),
-        }
+    /// [`AuthErrorKind::Misconfigured`] if it cannot work as it is, or would have to send where the guard does not
+    /// allow.
+    #[cfg(feature = "engine")]
+    pub fn provider(&self, tools: &AuthTools<'_>) -> Result<Arc<dyn AuthProvider>, AuthError> {
+        Ok(match self {
+            Self::Hmac(hmac) => Arc::new(HmacProvider::new(hmac)?),
+            Self::Headers(headers) => Arc::new(HeadersProvider::new(headers)?),
+            Self::OAuth2(oauth2) => {
+                let allowed = tools.guard.check_url(&oauth2.token_url);
+                allowed.map_err(|why| AuthError::with_source(AuthErrorKind::Misconfigured, why))?;
+                Arc::new(OAuth2::new(oauth2, Arc::clone(tools.sender))?)
+            }
+        })
     }
 
     /// The configuration as bytes for a store to keep. **They hold the secrets.**
     pub fn dangerous_to_bytes(&self) -> Vec<u8> {
-        let AuthConfig::Hmac(hmac) = self;
-        let keys = hmac.keys.iter().map(|key| key.expose().to_vec()).collect();
-        let stored = Stored::Hmac {
-            scheme: hmac.scheme,
-            keys,
+        let exposed = |secret: &Secret| secret.expose().to_vec();
+        let stored = match self {
+            Self::Hmac(hmac) => Stored::Hmac {
+                scheme: hmac.scheme,
+                keys: hmac.keys.iter().map(exposed).collect(),
+            },
+            Self::Headers(headers) => Stored::Headers {
+                headers: headers
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.as_str().to_owned(), exposed(value)))
+                    .collect(),
+            },
+            Self::OAuth2(oauth2) => Stored::OAuth2 {
+                token_url: oauth2.token_url.clone(),
+                client_id: oauth2.client_id.clone(),
+                client_secret: exposed(&oauth2.client_secret),
+                client_auth: oauth2.client_auth,
+                scope: oauth2.scope.clone(),
+                parameters: oauth2
+                    .parameters
+                    .iter()
+                    .map(|(name, value)| (name.clone(), exposed(value)))
+                    .collect(),
+                renew_before: oauth2.renew_before,
+            },
         };
-        // Numbers and strings in a list: serialising them cannot fail.
+        // Numbers and strings in lists: serialising them cannot fail.
         serde_json::to_vec(&stored).unwrap_or_default()
     }
 
@@ -88,12 +148,40 @@ impl AuthConfig {
     ///
     /// [`AuthConfigError::Unreadable`] for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, AuthConfigError> {
-        let Stored::Hmac { scheme, keys } =
-            serde_json::from_slice(bytes).map_err(|_| AuthConfigError::Unreadable)?;
-        Ok(AuthConfig::Hmac(HmacAuth {
-            scheme,
-            keys: keys.into_iter().map(Secret::new).collect(),
-        }))
+        let unreadable = |_| AuthConfigError::Unreadable;
+        Ok(match serde_json::from_slice(bytes).map_err(unreadable)? {
+            Stored::Hmac { scheme, keys } => Self::Hmac(HmacAuth {
+                scheme,
+                keys: keys.into_iter().map(Secret::new).collect(),
+            }),
+            Stored::Headers { headers } => Self::Headers(HeadersAuth {
+                headers: headers
+                    .into_iter()
+                    .map(|(name, value)| Ok((HeaderName::try_from(name)?, Secret::new(value))))
+                    .collect::<Result<_, http::header::InvalidHeaderName>>()
+                    .map_err(|_| AuthConfigError::Unreadable)?,
+            }),
+            Stored::OAuth2 {
+                token_url,
+                client_id,
+                client_secret,
+                client_auth,
+                scope,
+                parameters,
+                renew_before,
+            } => Self::OAuth2(OAuth2Auth {
+                token_url,
+                client_id,
+                client_secret: Secret::new(client_secret),
+                client_auth,
+                scope,
+                parameters: parameters
+                    .into_iter()
+                    .map(|(name, value)| (name, Secret::new(value)))
+                    .collect(),
+                renew_before,
+            }),
+        })
     }
 }
 
@@ -102,7 +190,23 @@ impl AuthConfig {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Stored {
-    Hmac { scheme: HmacScheme, keys: Vec<Vec<u8>> },
+    Hmac {
+        scheme: HmacScheme,
+        keys: Vec<Vec<u8>>,
+    },
+    Headers {
+        headers: Vec<(String, Vec<u8>)>,
+    },
+    #[serde(rename = "oauth2")]
+    OAuth2 {
+        token_url: WebhookUrl,
+        client_id: String,
+        client_secret: Vec<u8>,
+        client_auth: ClientAuth,
+        scope: Option<String>,
+        parameters: Vec<(String, Vec<u8>)>,
+        renew_before: Duration,
+    },
 }
 
 /// Why a configuration cannot be used.
@@ -118,14 +222,49 @@ pub enum AuthConfigError {
 mod tests {
     use super::*;
 
+    fn configs() -> [AuthConfig; 4] {
+        let mut hmac = HmacAuth::new(HmacScheme::Truv, "s3cret-1");
+        hmac.rotate("s3cret-2", 1);
+        let headers = HeadersAuth::default()
+            .with(HeaderName::from_static("x-key"), "s3cret")
+            .with(HeaderName::from_static("x-other"), Secret::new([0xff, 0xfe]));
+        let url = WebhookUrl::parse("https://auth.example.org/token?tenant=s3cret").unwrap();
+        let plain = OAuth2Auth::new(url, "id", "s3cret");
+        let full = plain
+            .clone()
+            .with_scope("webhooks")
+            .with_parameter("audience", "s3cret")
+            .with_client_auth(ClientAuth::Basic)
+            .with_renew_before(Duration::from_millis(1500));
+        [
+            AuthConfig::Hmac(hmac),
+            AuthConfig::Headers(headers),
+            AuthConfig::OAuth2(plain),
+            AuthConfig::OAuth2(full),
+        ]
+    }
+
     #[test]
     fn what_is_stored_is_read_back_and_nothing_is_shown() {
-        let mut hmac = HmacAuth::new(HmacScheme::Truv, "first");
-        hmac.rotate("second", 1);
-        let config = AuthConfig::Hmac(hmac);
-        let bytes = config.dangerous_to_bytes();
-        assert_eq!(AuthConfig::from_bytes(&bytes), Ok(config.clone()));
-        assert!(!format!("{config:?}").contains("first"));
-        assert_eq!(AuthConfig::from_bytes(b"{}"), Err(AuthConfigError::Unreadable));
+        for config in configs() {
+            let bytes = config.dangerous_to_bytes();
+            assert_eq!(AuthConfig::from_bytes(&bytes), Ok(config.clone()));
+            let shown = format!("{config:?}");
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_configuration_is_not_read() {
+        for bytes in [
+            r"{}",
+            r#"{"type":"oauth2"}"#,
+            r#"{"type":"headers","headers":[["a b",[1]]]}"#,
+        ] {
+            assert_eq!(
+                AuthConfig::from_bytes(bytes.as_bytes()),
+                Err(AuthConfigError::Unreadable)
+            );
+        }
     }
 }

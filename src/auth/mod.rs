@@ -3,10 +3,25 @@
 //! An [`AuthProvider`] puts the proof on a request: a signature over the very bytes that are sent, or a token.
 //! It is asked anew at every attempt, so that dates are fresh and keys are those of the moment. Most
 //! applications keep an [`AuthConfig`] in the store and name it in their registrations; one of one's own is
-//! given to the worker by name.
+//! given to the engine by name.
+//!
+//! | kind | proof | where it is kept |
+//! |---|---|---|
+//! | [`HmacAuth`] | a signature of one of the [`HmacScheme`]s | [`AuthConfig::Hmac`] |
+//! | [`HeadersAuth`] | headers with fixed values, such as an API key | [`AuthConfig::Headers`] |
+//! | [`OAuth2Auth`] | an access token by OAuth 2.0 client credentials, as `authorization: Bearer …` | [`AuthConfig::OAuth2`]; with a sender of its own: an `OAuth2` (feature `engine`) given to the engine |
+//! | [`UserToken`] | the token of the user that the event is about, as `authorization: Bearer …` | given to the engine |
+//! | an [`AuthProvider`] of one's own | any headers | given to the engine |
+//!
+//! A delivery that nothing can prove waits: it is neither sent bare nor lost, and no attempt is counted. Where the
+//! receiver answers 401 and the proof can be [made anew](AuthProvider::refused), it is, once in an attempt.
 
+mod bearer;
 mod config;
+mod headers;
 mod hmac;
+mod oauth2;
+mod user_token;
 
 use std::error::Error;
 use std::fmt::{self, Debug};
@@ -14,10 +29,17 @@ use std::fmt::{self, Debug};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::Request;
+use http::{HeaderMap, Request};
 
+#[cfg(feature = "engine")]
+pub use config::AuthTools;
 pub use config::{AuthConfig, AuthConfigError, HmacAuth, HmacScheme};
+pub use headers::{HeadersAuth, HeadersError, HeadersProvider};
 pub use hmac::HmacProvider;
+pub use oauth2::{ClientAuth, OAuth2Auth};
+#[cfg(feature = "engine")]
+pub use oauth2::{OAuth2, OAuth2ConfigError, RefusalCode, TokenError};
+pub use user_token::{TokenLookup, UserToken, UserTokenError, token_lookup_fn};
 
 use crate::delivery::Event;
 
@@ -27,7 +49,8 @@ use crate::delivery::Event;
 ///
 /// The request is complete when it comes in: method, URI, headers and body are what will be sent. An
 /// implementation adds or replaces headers, and nothing else: the body's bytes never change. It is called once
-/// for each attempt and remembers nothing of the ones before, save for tokens that are still good.
+/// for each attempt (twice if [`refused`](Self::refused) says so) and remembers nothing of the ones before, save for
+/// tokens that are still good.
 ///
 /// # Errors
 ///
@@ -68,6 +91,20 @@ pub trait AuthProvider: Debug + Send + Sync + 'static {
         request: &mut Request<Bytes>,
         context: &AuthContext<'_>,
     ) -> Result<(), AuthError>;
+
+    /// The receiver answered 401 to a request with these headers. Whether a proof made now would be another one, so
+    /// that it is worth sending again at once.
+    ///
+    /// If it is, the engine asks [`authenticate`](Self::authenticate) again and sends a second time, within the same
+    /// attempt and its deadline, and no more than once in an attempt; the attempt's outcome is then the second
+    /// answer. By default it is not: a signature or a fixed token would be refused again.
+    ///
+    /// Whoever keeps tokens should give up the one in these headers, and only that one: another request may have
+    /// had it replaced already.
+    fn refused(&self, headers: &HeaderMap, context: &AuthContext<'_>) -> bool {
+        let _ = (headers, context);
+        false
+    }
 }
 
 /// What a provider may want to know beside the request.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Dispatcher, Timer, Worker};
-use crate::auth::{AuthError, AuthErrorKind, AuthProvider};
+use crate::auth::{AuthError, AuthErrorKind, AuthProvider, AuthTools};
 use crate::delivery::{Profile, Profiles};
 use crate::id::{AuthId, HolderName};
 use crate::store::{AuthRecord, Store};
@@ -185,6 +185,11 @@ impl Parts {
         self.own_auths.contains_key(id)
     }
 
+    /// What providers made from stored records work with.
+    pub(super) fn auth_tools(&self) -> AuthTools<'_> {
+        AuthTools::new(&self.sender, &self.guard)
+    }
+
     /// What proves a delivery that names this authentication. Providers made from stored records are kept for as
     /// long as the record stays the same, so that what they cache (tokens, prepared keys) is.
     pub(super) fn auth_provider(
@@ -200,7 +205,7 @@ impl Parts {
         match made.get(id) {
             Some((from, provider)) if Arc::ptr_eq(from, record) || from == record => Ok(Arc::clone(provider)),
             _ => {
-                let provider = record.config.provider()?;
+                let provider = record.config.provider(&self.auth_tools())?;
                 made.insert(id.clone(), (Arc::clone(record), Arc::clone(&provider)));
                 Ok(provider)
             }

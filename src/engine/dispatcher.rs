@@ -108,14 +108,15 @@ impl Dispatcher {
     ///
     /// # Errors
     ///
-    /// [`SaveAuthError::Unusable`] if it could not prove anything, such as one with an empty key.
+    /// [`SaveAuthError::Unusable`] if it could not prove anything, such as one with an empty key or with a token URL
+    /// that the engine's guard does not allow.
     pub async fn save_auth(
         &self,
         id: impl Into<AuthId>,
         name: impl Into<String>,
         config: AuthConfig,
     ) -> Result<(), SaveAuthError> {
-        config.provider()?;
+        config.provider(&self.parts.auth_tools())?;
         let record = AuthRecord {
             id: id.into(),
             name: name.into(),

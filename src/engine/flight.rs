@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{Either, select};
+use futures_util::future::{BoxFuture, Either, select};
 use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use super::assembly::Parts;
-use crate::auth::AuthContext;
+use crate::auth::{AuthContext, AuthError, AuthProvider};
 use crate::delivery::{AttemptReport, Outcome, Profile, SendFailure};
 use crate::retry::{Decision, Progress, RetryAfter, Verdict};
 use crate::store::{Claimed, Next, Settlement};
@@ -127,29 +127,61 @@ enum Exchanged {
     NoProof,
 }
 
+/// One exchange; or two, where the receiver answers 401 and the proof can be made anew. Both have the attempt's one
+/// deadline.
 async fn exchange(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Exchanged {
     let url = claimed.target.url();
     if parts.guard.check_url(url).is_err() {
         return Exchanged::Nothing(Outcome::Failed(SendFailure::NotAllowed));
     }
-    let mut request = request(claimed, profile);
-    if let Some(auth) = claimed.target.auth() {
-        let Ok(provider) = parts.auth_provider(auth, claimed.auth.as_ref()) else {
-            return Exchanged::NoProof;
-        };
-        let context = AuthContext::new(&claimed.event, parts.timer.now());
-        let proof = provider.authenticate(&mut request, &context);
-        match within(parts, parts.auth_deadline, proof).await {
-            Some(Ok(())) => {}
-            Some(Err(_)) | None => return Exchanged::NoProof,
-        }
+    let Some(auth) = claimed.target.auth() else {
+        let mut deadline = deadline(parts, claimed, profile);
+        return send(parts, request(claimed, profile), &mut deadline).await;
+    };
+    let Ok(provider) = parts.auth_provider(auth, claimed.auth.as_ref()) else {
+        return Exchanged::NoProof;
+    };
+    let prove = || prove(parts, claimed, request(claimed, profile), provider.as_ref());
+    let Some(Ok(request)) = within(&mut parts.timer.sleep(parts.auth_deadline), prove()).await else {
+        return Exchanged::NoProof;
+    };
+
+    let mut deadline = deadline(parts, claimed, profile);
+    let headers = request.headers().clone();
+    let refused = match send(parts, request, &mut deadline).await {
+        Exchanged::Answer(answer) if answer.status() == StatusCode::UNAUTHORIZED => answer,
+        exchanged => return exchanged,
+    };
+    let context = AuthContext::new(&claimed.event, parts.timer.now());
+    if !provider.refused(&headers, &context) {
+        return Exchanged::Answer(refused);
     }
-    let deadline = claimed
-        .target
-        .deadline()
-        .unwrap_or(profile.deadline())
-        .min(parts.longest_deadline);
-    match within(parts, deadline, parts.sender.send(request, &parts.limits)).await {
+    match within(&mut deadline, prove()).await {
+        Some(Ok(request)) => send(parts, request, &mut deadline).await,
+        Some(Err(_)) | None => Exchanged::Answer(refused),
+    }
+}
+
+/// Adds the proof to a request.
+async fn prove(
+    parts: &Parts,
+    claimed: &Claimed,
+    mut request: Request<Bytes>,
+    provider: &dyn AuthProvider,
+) -> Result<Request<Bytes>, AuthError> {
+    let context = AuthContext::new(&claimed.event, parts.timer.now());
+    provider.authenticate(&mut request, &context).await?;
+    Ok(request)
+}
+
+/// The time that an attempt has.
+fn deadline<'a>(parts: &'a Parts, claimed: &Claimed, profile: &dyn Profile) -> BoxFuture<'a, ()> {
+    let asked = claimed.target.deadline().unwrap_or(profile.deadline());
+    parts.timer.sleep(asked.min(parts.longest_deadline))
+}
+
+async fn send(parts: &Parts, request: Request<Bytes>, deadline: &mut BoxFuture<'_, ()>) -> Exchanged {
+    match within(deadline, parts.sender.send(request, &parts.limits)).await {
         None => Exchanged::Nothing(Outcome::TimedOut),
         Some(Ok(response)) => Exchanged::Answer(response),
         Some(Err(error)) => Exchanged::Nothing(failure(&error)),
@@ -176,11 +208,10 @@ fn request(claimed: &Claimed, profile: &dyn Profile) -> Request<Bytes> {
     request
 }
 
-/// What comes of a future within a time; `None` if it takes longer. It is polled first, so one that is ready is
-/// never late.
-async fn within<F: Future>(parts: &Parts, span: Duration, future: F) -> Option<F::Output> {
-    let future = std::pin::pin!(future);
-    match select(future, parts.timer.sleep(span)).await {
+/// What comes of a future before the deadline; `None` if that is first. The future is polled first, so one that is
+/// ready is never late.
+async fn within<F: Future>(deadline: &mut BoxFuture<'_, ()>, future: F) -> Option<F::Output> {
+    match select(std::pin::pin!(future), deadline).await {
         Either::Left((output, _)) => Some(output),
         Either::Right(((), _)) => None,
     }
