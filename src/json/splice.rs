@@ -136,7 +136,18 @@ mod tests {
     #[test]
     fn what_is_no_object_is_refused() {
         for text in [
-            "", " ", "[]", "null", "1", "\"{}\"", "{", "{}{}", "{} x", "{\"a\"}", "{,}", "\u{feff}{}",
+            "",
+            " ",
+            "[]",
+            "null",
+            "1",
+            "\"{}\"",
+            "{",
+            "{}{}",
+            "{} x",
+            "{\"a\"}",
+            "{,}",
+            "\u{feff}{}",
         ] {
             assert!(ObjectText::parse(text).is_err(), "{text}");
         }
