@@ -56,6 +56,7 @@ mod connection;
 mod document;
 mod event;
 mod payment;
+mod profile;
 mod registration;
 mod transaction;
 mod wealth;
@@ -75,6 +76,7 @@ pub use event::{
     UserSynced,
 };
 pub use payment::{Payment, PaymentAccount, PaymentInstruction, PaymentState};
+pub use profile::powens;
 pub use registration::{
     AuthConfig, AuthProvider, AuthProviderList, AuthProviderType, Webhook, WebhookData, WebhookList,
     WebhookLog, WebhookLogList, WebhookRequest,

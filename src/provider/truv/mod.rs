@@ -57,12 +57,14 @@
 //! ```
 
 mod event;
+mod profile;
 mod registration;
 mod status;
 
 pub use event::{
     CountChange, Event, EventType, LinkChange, ObjectChange, OrderChange, TaskChange, UnknownEvent,
 };
+pub use profile::truv;
 pub use registration::{
     EnvType, Task, TaskProvider, WebhookEndpoint, WebhookEndpointList, WebhookEndpointRequest,
     WebhookRequestPage, WebhookRequestRecord,
