@@ -5,6 +5,7 @@ mod conformance;
 mod crash;
 mod life_cycles;
 mod payloads;
+mod receive;
 mod schedule;
 mod server;
 mod signature;
