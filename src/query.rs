@@ -45,6 +45,16 @@ pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, 
     })
 }
 
+/// The value of a parameter, decoded, if it occurs exactly once. Of two, one is never taken: a proxy in between may
+/// have read the other.
+pub(crate) fn sole<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let mut values = pairs(query)
+        .filter(|(found, _)| *found == name)
+        .map(|(_, value)| value);
+    let sole = values.next()?;
+    values.next().is_none().then_some(sole)
+}
+
 /// Adds `name=value` to a query, both encoded.
 pub(crate) fn append(query: &mut String, name: &str, value: &str) {
     if !query.is_empty() && !query.ends_with('&') {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 /// A secret: wiped when dropped, compared in constant time, and never printed.
@@ -39,6 +39,16 @@ impl Secret {
     /// Whether there is nothing in it. An empty secret protects nothing, so keys refuse it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether the bytes are one of the secrets, an empty one of which is none. Compares with all of them, each in
+    /// constant time.
+    pub(crate) fn one_of(secrets: &[Self], bytes: &[u8]) -> bool {
+        let found = secrets
+            .iter()
+            .filter(|secret| !secret.is_empty())
+            .fold(Choice::from(0), |found, secret| found | secret.0.ct_eq(bytes));
+        found.into()
     }
 }
 

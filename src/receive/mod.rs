@@ -5,33 +5,38 @@
 //! ([`SeenStore`](crate::store::SeenStore)), the handler, and only then a 2xx. What is authentic but of unknown
 //! shape reaches the handler as [`Payload::Unknown`]; it is never refused.
 //!
+//! | from | protocol | told apart by | gate |
+//! |---|---|---|---|
+//! | TrueLayer, Data API v1 | [`TrueLayerCallbacks`] | `(task_id, status)` | [`UrlSecret`] |
+//! | TrueLayer, payments and Data API v3 | [`TrueLayerEvents`] | `event_id` | `Tl-Signature` |
+//! | Truv | [`TruvEvents`] | `webhook_id` | a [`Verifier`] |
+//! | Powens | [`PowensEvents`] | `id_webhook_data` | a [`Verifier`], or a [`BearerToken`] |
+//! | Yodlee | [`YodleeEvents`] | `notificationId` | [`UrlSecret`] |
+//! | Standard Webhooks | [`StandardEvents`] | `webhook-id` | a [`Verifier`] |
+//! | anyone | [`JsonEvents`], or a [`Protocol`] of one's own | what one says | a [`Gate`] of one's own |
+//!
+//! [`Verifier`]: crate::signature::Verifier
+//!
 //! ```
-//! use std::sync::Arc;
 //! use bytes::Bytes;
 //! use http::Request;
-//! use ringback::receive::{JsonEvents, Payload, Receiver};
+//! use ringback::receive::{Payload, Receiver, TruvEvents};
 //! use ringback::signature::{HmacKey, MaxAge, Signer, TruvSignature, Verifier};
 //! use ringback::store::MemoryStore;
 //! use ringback::system::SystemClock;
 //! use ringback::time::Clock;
 //!
-//! #[derive(serde::Deserialize)]
-//! struct Shipped {
-//!     webhook_id: String,
-//! }
-//!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let verifier = Verifier::new(TruvSignature, [HmacKey::new("secret")?], MaxAge::unlimited());
-//! let protocol = JsonEvents::new(|event: &Shipped| Some(event.webhook_id.clone()));
-//! let receiver = Receiver::new("shipping", protocol, verifier).seen(MemoryStore::new());
+//! let receiver = Receiver::new("truv", TruvEvents, verifier).seen(MemoryStore::new());
 //!
-//! let mut request = Request::post("/hook").body(Bytes::from(r#"{"webhook_id":"1"}"#))?;
+//! let mut request = Request::post("/hook").body(Bytes::from(r#"{"webhook_id":"1","event_type":"link-deleted"}"#))?;
 //! Signer::new(TruvSignature, HmacKey::new("secret")?).sign_request(&mut request, SystemClock.now())?;
 //! for _copy in 0..2 {
 //!     let response = receiver
 //!         .handle(request.clone(), async |received| match received.payload {
-//!             Payload::Known(shipped) => Ok::<_, std::io::Error>(assert_eq!(shipped.webhook_id, "1")),
+//!             Payload::Known(event) => Ok::<_, std::io::Error>(assert_eq!(event.webhook_id(), "1")),
 //!             Payload::Unknown => Ok(()),
 //!         })
 //!         .await;
@@ -40,13 +45,31 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What a forger can cost
+//!
+//! What is not authentic is never parsed, stored or handled. It costs its own bytes, a MAC over them, and where it is
+//! gzip and carries a signature of the right form, at most one more MAC over what it inflates to, which is bounded
+//! twice: by the [limit](Receiver::limits), and by a hundred times its own size or 1 MiB, whichever is more. That is
+//! for senders that sign first and compress then. All refusals of the gate are the same 401.
 
+mod coding;
 mod gate;
-#[cfg(feature = "gzip")]
-mod inflate;
+mod powens;
 mod protocol;
 mod receiver;
+mod secrets;
+mod standard;
+mod truelayer;
+mod truv;
+mod yodlee;
 
-pub use gate::{Gate, UrlSecret};
+pub use gate::Gate;
+pub use powens::PowensEvents;
 pub use protocol::{JsonEvents, Payload, Protocol, Unreadable};
 pub use receiver::{Received, Receiver, Rejection};
+pub use secrets::{BearerToken, UrlSecret};
+pub use standard::StandardEvents;
+pub use truelayer::{TrueLayerCallbacks, TrueLayerEvents};
+pub use truv::TruvEvents;
+pub use yodlee::YodleeEvents;

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use crate::json;
+
 /// Reads a provider's messages, and tells copies of one from each other.
 ///
 /// # Contract
@@ -14,6 +16,33 @@ use serde::de::DeserializeOwned;
 /// Pure. `read` is given the head of the request and the verified, inflated body, which may be anything at all: it
 /// must not panic, and what it cannot read is [`Unreadable`], which loses nothing. `key` is the same for every
 /// copy of one message and different for different ones.
+///
+/// # Errors
+///
+/// [`Unreadable`], and no other: a message that got this far is authentic, and is handled.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::request::Parts;
+/// use ringback::receive::{Payload, Protocol, Unreadable};
+///
+/// /// GitHub's: the header names the event and the delivery, and the body is left as it is.
+/// #[derive(Debug)]
+/// struct GitHubEvents;
+///
+/// impl Protocol for GitHubEvents {
+///     type Event = String;
+///
+///     fn read(&self, head: &Parts, _body: &Bytes) -> Result<String, Unreadable> {
+///         let name = head.headers.get("x-github-event").ok_or(Unreadable)?;
+///         Ok(name.to_str().map_err(|_| Unreadable)?.to_owned())
+///     }
+///
+///     fn key(&self, head: &Parts, _payload: &Payload<String>) -> Option<String> {
+///         Some(head.headers.get("x-github-delivery")?.to_str().ok()?.to_owned())
+///     }
+/// }
+/// ```
 pub trait Protocol: Debug + Send + Sync + 'static {
     /// What a message is read as.
     type Event: Send;
@@ -26,7 +55,7 @@ pub trait Protocol: Debug + Send + Sync + 'static {
     fn read(&self, head: &Parts, body: &Bytes) -> Result<Self::Event, Unreadable>;
 
     /// The provider's own key of a message; `None` where it has none, and then a digest of the body stands in.
-    fn key(&self, head: &Parts, event: &Self::Event) -> Option<String>;
+    fn key(&self, head: &Parts, payload: &Payload<Self::Event>) -> Option<String>;
 }
 
 /// What came, as far as it could be read.
@@ -39,6 +68,16 @@ pub enum Payload<E> {
     Unknown,
 }
 
+impl<E> Payload<E> {
+    /// What came, if it is of a known shape.
+    pub fn known(&self) -> Option<&E> {
+        match self {
+            Self::Known(event) => Some(event),
+            Self::Unknown => None,
+        }
+    }
+}
+
 /// The shape of a message is not one that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the shape of the message is not known")]
@@ -48,12 +87,13 @@ pub struct Unreadable;
 ///
 /// ```
 /// use ringback::receive::JsonEvents;
-/// use ringback::task::{Callback, TaskStatus};
 ///
-/// // What an asynchronous call rings back with.
-/// let protocol = JsonEvents::new(|callback: &Callback| {
-///     Some(format!("{}/{}", callback.task_id, callback.status.as_str()))
-/// });
+/// #[derive(serde::Deserialize)]
+/// struct Shipped {
+///     delivery: String,
+/// }
+///
+/// let protocol = JsonEvents::new(|shipped: &Shipped| Some(shipped.delivery.clone()));
 /// ```
 pub struct JsonEvents<T> {
     key: fn(&T) -> Option<String>,
@@ -74,11 +114,11 @@ impl<T: DeserializeOwned + Send + 'static> Protocol for JsonEvents<T> {
     type Event = T;
 
     fn read(&self, _head: &Parts, body: &Bytes) -> Result<T, Unreadable> {
-        serde_json::from_slice(body).map_err(|_| Unreadable)
+        json::parse(body).map_err(|_| Unreadable)
     }
 
-    fn key(&self, _head: &Parts, event: &T) -> Option<String> {
-        (self.key)(event)
+    fn key(&self, _head: &Parts, payload: &Payload<T>) -> Option<String> {
+        payload.known().and_then(self.key)
     }
 }
 

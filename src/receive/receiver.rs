@@ -1,20 +1,36 @@
 //! The way in.
 
-use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
+use super::coding::Coding;
 use super::{Gate, Payload, Protocol};
 use crate::signature::{Message, Refusal};
 use crate::store::{Seen, SeenKey, SeenStore, StoreError};
 use crate::system::SystemClock;
 use crate::time::Clock;
+
+/// How many messages are handled between two looks for keys that need not be kept any longer, and how many of those are
+/// forgotten then: more than can have been added meanwhile.
+const TIDY_EVERY: u32 = 64;
+const TIDY_AT_ONCE: usize = 256;
+
+/// The longest key of a provider that is kept as it is, in bytes: databases' indexes have limits.
+const LONGEST_KEY: usize = 255;
+
+/// What a gzip body may inflate to before its sender has proved anything: so many times its own size, or this many
+/// bytes if that is more. JSON shrinks to a tenth or a thirtieth, hostile bodies to a thousandth.
+#[cfg(feature = "gzip")]
+const UNPROVEN_RATIO: usize = 100;
+#[cfg(feature = "gzip")]
+const UNPROVEN_INFLATED: usize = 1024 * 1024;
 
 /// Verifies, reads and de-duplicates what comes in, and has it handled.
 #[derive(Debug)]
@@ -28,6 +44,7 @@ pub struct Receiver<P> {
     inflated_limit: usize,
     lease: Duration,
     keep: Duration,
+    handled: AtomicU32,
 }
 
 /// A message that is authentic.
@@ -36,7 +53,8 @@ pub struct Receiver<P> {
 pub struct Received<E> {
     /// What it says.
     pub payload: Payload<E>,
-    /// What tells its copies: the provider's key, or `sha256:` and the digest of the body.
+    /// What tells its copies: the provider's key, or `sha256:` and the digest of the body. A provider's key that is
+    /// longer than 255 bytes, or has control characters, which not every store can hold, is there as its digest.
     pub key: SeenKey,
     /// The body, inflated if it came compressed.
     pub body: Bytes,
@@ -96,6 +114,7 @@ impl<P: Protocol> Receiver<P> {
             inflated_limit: 64 * 1024 * 1024,
             lease: Duration::from_secs(60),
             keep: Duration::from_secs(7 * 24 * 60 * 60),
+            handled: AtomicU32::new(0),
         }
     }
 
@@ -114,11 +133,20 @@ impl<P: Protocol> Receiver<P> {
         self
     }
 
-    /// The largest body taken, on the wire and inflated. Default 16 MiB and 64 MiB, since Powens sends several MB.
+    /// The largest body taken, in bytes, on the wire and inflated. Default 16 MiB and 64 MiB, since Powens sends several
+    /// MB.
+    ///
+    /// Whoever collects the body into [`Bytes`] must stop at a limit too; [`wire_limit`](Self::wire_limit) says which.
+    /// Frameworks' own defaults are often lower (axum's is 2 MB), and answer 413 before this receiver is asked.
     #[must_use]
     pub fn limits(mut self, wire: usize, inflated: usize) -> Self {
         (self.wire_limit, self.inflated_limit) = (wire, inflated);
         self
+    }
+
+    /// The largest body taken, in bytes on the wire.
+    pub fn wire_limit(&self) -> usize {
+        self.wire_limit
     }
 
     /// How long a handler may take before another copy may be handled in its place. Default 60 seconds: should the
@@ -138,6 +166,10 @@ impl<P: Protocol> Receiver<P> {
 
     /// Verifies and reads a message, and leaves de-duplication and handling to the caller.
     ///
+    /// The request must be the one that came: a scheme that signs the path needs the URI of the request line, which
+    /// routers that strip a prefix change (axum's `nest` does, and keeps the original in `OriginalUri`), and a body
+    /// that something inflated on the way must not say `content-encoding` any more.
+    ///
     /// # Errors
     ///
     /// [`Rejection::Refused`], [`Rejection::TooLarge`], [`Rejection::Coding`].
@@ -146,26 +178,13 @@ impl<P: Protocol> Receiver<P> {
         if wire.len() > self.wire_limit {
             return Err(Rejection::TooLarge);
         }
-        let coding = coding(&head)?;
-        let body = match (self.admit(&head, &wire).await, coding) {
-            (Ok(()), Coding::Identity) => wire,
-            (Ok(()), Coding::Gzip) => self.inflate(&wire)?,
-            // Whether a provider signs the compressed bytes or those before is not published for Powens.
-            (Err(Refusal::Mismatch), Coding::Gzip) => {
-                let inflated = self.inflate(&wire)?;
-                self.admit(&head, &inflated).await?;
-                inflated
-            }
-            (Err(refusal), _) => return Err(refusal.into()),
-        };
-        let (payload, key) = match self.protocol.read(&head, &body) {
-            Ok(event) => {
-                let key = self.protocol.key(&head, &event);
-                (Payload::Known(event), key)
-            }
-            Err(_) => (Payload::Unknown, None),
-        };
-        let key = SeenKey::new(&*self.name, key.unwrap_or_else(|| digest(&body)));
+        let body = self.authentic_body(&head, wire).await?;
+        let payload = self
+            .protocol
+            .read(&head, &body)
+            .map_or(Payload::Unknown, Payload::Known);
+        let key = self.protocol.key(&head, &payload);
+        let key = SeenKey::new(&*self.name, key_or_digest(key, &body));
         Ok(Received {
             payload,
             key,
@@ -178,12 +197,14 @@ impl<P: Protocol> Receiver<P> {
     ///
     /// The sender hears 204 once the handler has succeeded, now or for an earlier copy; 503 with `Retry-After` while
     /// another copy is being handled or the store fails; 500 if the handler fails; 401, 413 or 415 for what is not
-    /// let in. Never a 2xx for what was not handled. A handler that panics takes this future with it; its lease
-    /// then ends by itself.
+    /// let in. Never a 2xx for what was not handled.
+    ///
+    /// A handler that panics takes this future with it, and where the sender hangs up, frameworks drop it; the lease
+    /// then ends by itself. So a message is handled at least once, and a second time only if the process died, the
+    /// handler outlived its lease, or the store failed after the handler had succeeded.
     pub async fn handle<F, E>(&self, request: Request<Bytes>, handler: F) -> Response<Bytes>
     where
         F: AsyncFnOnce(Received<P::Event>) -> Result<(), E>,
-        E: Into<Box<dyn Error + Send + Sync>>,
     {
         match self.try_handle(request, handler).await {
             Ok(()) => answer(StatusCode::NO_CONTENT),
@@ -225,6 +246,7 @@ impl<P: Protocol> Receiver<P> {
                 seen.finish(&key, fence, self.keep, self.clock.now())
                     .await
                     .map_err(store_failed)?;
+                self.tidy(&**seen).await;
                 Ok(())
             }
             Err(_) => {
@@ -235,44 +257,69 @@ impl<P: Protocol> Receiver<P> {
         }
     }
 
+    /// Now and then, forgets what need not be remembered any longer, so that the store does not grow for ever.
+    async fn tidy(&self, seen: &dyn SeenStore) {
+        if self.handled.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
+            // The message is handled all the same, and the next time will do.
+            let _ = seen.forget_expired(TIDY_AT_ONCE, self.clock.now()).await;
+        }
+    }
+
+    /// The body as its sender wrote it, once the gate has let it in.
+    async fn authentic_body(&self, head: &Parts, wire: Bytes) -> Result<Bytes, Rejection> {
+        match Coding::of(&head.headers).ok_or(Rejection::Coding)? {
+            Coding::Identity => {
+                self.admit(head, &wire).await?;
+                Ok(wire)
+            }
+            #[cfg(feature = "gzip")]
+            Coding::Gzip => self.authentic_gzip(head, &wire).await,
+        }
+    }
+
+    /// Whether a provider signs the compressed bytes or those before is not published for Powens. Either will do, for
+    /// either needs the key.
+    #[cfg(feature = "gzip")]
+    async fn authentic_gzip(&self, head: &Parts, wire: &[u8]) -> Result<Bytes, Rejection> {
+        use super::coding::{InflateError, inflate};
+
+        match self.admit(head, wire).await {
+            Ok(()) => inflate(wire, self.inflated_limit).map_err(|error| match error {
+                InflateError::Malformed => Rejection::Coding,
+                InflateError::TooLarge => Rejection::TooLarge,
+            }),
+            Err(Refusal::Mismatch) => {
+                // Whoever sent this has proved nothing yet, so it may not grow as gzip can.
+                let allowed = UNPROVEN_INFLATED.max(wire.len().saturating_mul(UNPROVEN_RATIO));
+                let inflated =
+                    inflate(wire, self.inflated_limit.min(allowed)).map_err(|error| match error {
+                        InflateError::Malformed => Rejection::Refused(Refusal::Mismatch),
+                        InflateError::TooLarge => Rejection::TooLarge,
+                    })?;
+                self.admit(head, &inflated).await?;
+                Ok(inflated)
+            }
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
     async fn admit(&self, head: &Parts, body: &[u8]) -> Result<(), Refusal> {
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let message = Message {
             method: &head.method,
-            target,
+            target: head.uri.path_and_query().map_or("/", |target| target.as_str()),
             headers: &head.headers,
             body,
         };
         self.gate.admit(&message, self.clock.now()).await
     }
-
-    #[cfg(feature = "gzip")]
-    fn inflate(&self, body: &[u8]) -> Result<Bytes, Rejection> {
-        use super::inflate::{InflateError, inflate};
-        inflate(body, self.inflated_limit).map_err(|error| match error {
-            InflateError::Malformed => Rejection::Coding,
-            InflateError::TooLarge => Rejection::TooLarge,
-        })
-    }
-
-    #[cfg(not(feature = "gzip"))]
-    fn inflate(&self, _body: &[u8]) -> Result<Bytes, Rejection> {
-        Err(Rejection::Coding)
-    }
 }
 
-enum Coding {
-    Identity,
-    Gzip,
-}
-
-fn coding(head: &Parts) -> Result<Coding, Rejection> {
-    let mut codings = head.headers.get_all(CONTENT_ENCODING).iter();
-    match (codings.next().map(HeaderValue::as_bytes), codings.next()) {
-        (None, _) => Ok(Coding::Identity),
-        (Some(coding), None) if coding.eq_ignore_ascii_case(b"identity") => Ok(Coding::Identity),
-        (Some(coding), None) if coding.eq_ignore_ascii_case(b"gzip") => Ok(Coding::Gzip),
-        _ => Err(Rejection::Coding),
+/// The provider's key where it has one that every store can hold; else a digest, of the key or of the body.
+fn key_or_digest(key: Option<String>, body: &[u8]) -> String {
+    match key.filter(|key| !key.is_empty()) {
+        Some(key) if key.len() <= LONGEST_KEY && !key.contains(char::is_control) => key,
+        Some(key) => digest(key.as_bytes()),
+        None => digest(body),
     }
 }
 

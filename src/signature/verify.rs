@@ -144,6 +144,9 @@ pub enum Refusal {
     /// There are more signatures than anyone needs ([`Signatures::LIMIT`]).
     #[error("too many signatures")]
     TooManySignatures,
+    /// Where nothing is signed: the secret in the URL, or the token, is missing, repeated, or not one that is expected.
+    #[error("wrong secret: the message carries none, several, or one that is not expected")]
+    WrongSecret,
     /// No key is held of the kind, or by the name, that the signature asks for.
     #[error("unknown key: none that is held could have made the signature")]
     UnknownKey,

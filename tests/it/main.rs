@@ -8,6 +8,7 @@ mod dispatcher;
 mod life_cycles;
 mod payloads;
 mod profiles;
+mod receive;
 mod schedule;
 mod secrecy;
 mod server;

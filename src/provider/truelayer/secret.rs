@@ -1,5 +1,4 @@
 use http::Uri;
-use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use crate::query::{self, AddError};
@@ -72,17 +71,8 @@ impl SecretParameter {
     /// Whether the URI of a request carries one of the secrets: exactly once, and compared in constant time
     /// with each. Several secrets let one be replaced while callbacks with the old are still to come.
     pub fn check(&self, uri: &Uri, secrets: &[Secret]) -> bool {
-        let mut values = query::pairs(uri.query().unwrap_or_default()).filter(|(name, _)| *name == self.0);
-        let (Some((_, value)), None) = (values.next(), values.next()) else {
-            return false;
-        };
-        let matching = secrets
-            .iter()
-            .filter(|secret| !secret.is_empty())
-            .fold(subtle::Choice::from(0), |found, secret| {
-                found | secret.expose().ct_eq(value.as_bytes())
-            });
-        matching.into()
+        query::sole(uri.query().unwrap_or_default(), &self.0)
+            .is_some_and(|value| Secret::one_of(secrets, value.as_bytes()))
     }
 }
 

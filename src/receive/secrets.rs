@@ -1,0 +1,146 @@
+//! Proofs that are no signatures: secrets that the sender presents as they are.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use http::header::AUTHORIZATION;
+
+use super::Gate;
+use crate::query;
+use crate::secret::Secret;
+use crate::signature::{Message, Refusal};
+
+/// A secret in the query of one's own webhook URL, for providers that sign nothing (TrueLayer's Data API v1,
+/// Yodlee). Compared in constant time.
+///
+/// The parameter must occur exactly once. Its value is decoded as forms are: `%2B` is a plus, and `+` a space.
+/// [`SecretParameter::put`](crate::provider::truelayer::SecretParameter::put) writes one that is read back.
+///
+/// URLs end up in access logs on the way, so this proves less than a signature does. Fetch what the message
+/// is about from the provider's API before acting on it.
+///
+/// ```
+/// use ringback::receive::UrlSecret;
+/// use ringback::secret::Secret;
+///
+/// // For https://example.com/hook?token=hunter2, and the URL before that.
+/// let gate = UrlSecret::new("token", Secret::from("hunter2")).or(Secret::from("hunter1"));
+/// ```
+#[derive(Debug, Clone)]
+pub struct UrlSecret {
+    parameter: String,
+    secrets: Vec<Secret>,
+}
+
+impl UrlSecret {
+    /// The secret is the value of that query parameter. An empty one lets nothing in.
+    pub fn new(parameter: impl Into<String>, secret: Secret) -> Self {
+        Self {
+            parameter: parameter.into(),
+            secrets: vec![secret],
+        }
+    }
+
+    /// Takes this one too, while URLs are being changed.
+    #[must_use]
+    pub fn or(mut self, secret: Secret) -> Self {
+        self.secrets.push(secret);
+        self
+    }
+}
+
+#[async_trait]
+impl Gate for UrlSecret {
+    async fn admit(&self, message: &Message<'_>, _now: DateTime<Utc>) -> Result<(), Refusal> {
+        let query = message.target.split_once('?').map_or("", |(_, query)| query);
+        query::sole(query, &self.parameter)
+            .filter(|value| Secret::one_of(&self.secrets, value.as_bytes()))
+            .map(|_| ())
+            .ok_or(Refusal::WrongSecret)
+    }
+}
+
+/// A token in `Authorization: Bearer`, compared in constant time.
+///
+/// # Tokens of users
+///
+/// Powens sends, unless told otherwise, the permanent token of the user that the body is about. A gate of one's own
+/// reads which user that is, looks the token up, and leaves the rest to this one:
+///
+/// ```
+/// use async_trait::async_trait;
+/// use chrono::{DateTime, Utc};
+/// use ringback::receive::{BearerToken, Gate};
+/// use ringback::secret::Secret;
+/// use ringback::signature::{Message, Refusal};
+/// use serde_json::Value;
+///
+/// #[derive(Debug)]
+/// struct UserTokens;
+///
+/// impl UserTokens {
+///     async fn token_of(&self, user: i64) -> Option<Secret> {
+///         (user == 20).then(|| Secret::from("hunter2")) // an application would ask its database
+///     }
+/// }
+///
+/// #[async_trait]
+/// impl Gate for UserTokens {
+///     async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<(), Refusal> {
+///         // Not JSON: compressed, perhaps. After a mismatch, the gate is asked again with the body inflated.
+///         let body: Value = serde_json::from_slice(message.body).map_err(|_| Refusal::Mismatch)?;
+///         let user = ["/user/id", "/id_user", "/connection/id_user"]
+///             .into_iter()
+///             .find_map(|place| body.pointer(place)?.as_i64());
+///         let token = self.token_of(user.ok_or(Refusal::UnknownKey)?).await;
+///         BearerToken::new(token.ok_or(Refusal::UnknownKey)?).admit(message, now).await
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let mut request = http::Request::post("/powens").body(r#"{"user":{"id":20}}"#).unwrap();
+/// let now = DateTime::UNIX_EPOCH;
+/// request.headers_mut().insert("authorization", "Bearer hunter2".parse().unwrap());
+/// assert_eq!(UserTokens.admit(&Message::from(&request), now).await, Ok(()));
+/// request.headers_mut().insert("authorization", "Bearer hunter3".parse().unwrap());
+/// assert_eq!(UserTokens.admit(&Message::from(&request), now).await, Err(Refusal::WrongSecret));
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct BearerToken {
+    secrets: Vec<Secret>,
+}
+
+impl BearerToken {
+    /// Lets in what carries this token. An empty one lets nothing in.
+    pub fn new(token: Secret) -> Self {
+        Self { secrets: vec![token] }
+    }
+
+    /// Takes this one too, while tokens are being changed.
+    #[must_use]
+    pub fn or(mut self, token: Secret) -> Self {
+        self.secrets.push(token);
+        self
+    }
+}
+
+#[async_trait]
+impl Gate for BearerToken {
+    async fn admit(&self, message: &Message<'_>, _now: DateTime<Utc>) -> Result<(), Refusal> {
+        let token = bearer(message.sole_header(&AUTHORIZATION)?).ok_or(Refusal::WrongSecret)?;
+        if Secret::one_of(&self.secrets, token) {
+            Ok(())
+        } else {
+            Err(Refusal::WrongSecret)
+        }
+    }
+}
+
+/// The credentials of the scheme `Bearer`, whose name may be in any case (RFC 9110, section 11.1).
+fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, credentials) = authorization.split_at_checked("Bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| credentials.trim_ascii_start())
+}

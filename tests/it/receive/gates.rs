@@ -1,0 +1,144 @@
+//! Secrets in URLs and tokens in headers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::DateTime;
+use http::Request;
+use ringback::provider::truelayer::SecretParameter;
+use ringback::receive::{BearerToken, Gate, UrlSecret};
+use ringback::secret::Secret;
+use ringback::signature::{Message, Refusal};
+
+async fn admit(gate: &dyn Gate, request: Request<Bytes>) -> Result<(), Refusal> {
+    gate.admit(&Message::from(&request), DateTime::UNIX_EPOCH).await
+}
+
+fn to(target: &str) -> Request<Bytes> {
+    Request::post(target).body(Bytes::new()).unwrap()
+}
+
+#[tokio::test]
+async fn a_secret_in_the_url_is_there_once_and_right() {
+    let gate = UrlSecret::new("k", Secret::from("n&w")).or(Secret::from("old"));
+    for target in [
+        "/hook?k=n%26w",
+        "/hook?k=%6e%26%77",
+        "/hook?%6b=old",
+        "/hook?a=b&k=old&c",
+        "https://hooks.example.com?k=old",
+    ] {
+        assert_eq!(admit(&gate, to(target)).await, Ok(()), "{target}");
+    }
+    for target in [
+        "/",
+        "/hook",
+        "/hook?",
+        "/hook?k",
+        "/hook?k=",
+        "/hook?k=n&w",
+        "/hook?k=ol",
+        "/hook?k=older",
+        "/hook?k=OLD",
+        "/hook?K=old",
+        "/hook?k=old&k=old",
+        "/hook?k=old&%6b=guess",
+        "/hook/k=old",
+        "/hook?kk=old",
+    ] {
+        assert_eq!(
+            admit(&gate, to(target)).await,
+            Err(Refusal::WrongSecret),
+            "{target}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_empty_secret_lets_nothing_in() {
+    let gate = UrlSecret::new("k", Secret::from(""));
+    assert_eq!(admit(&gate, to("/hook?k=")).await, Err(Refusal::WrongSecret));
+    let gate = BearerToken::new(Secret::from(""));
+    assert_eq!(
+        admit(&gate, with_token(b"Bearer ")).await,
+        Err(Refusal::WrongSecret)
+    );
+}
+
+#[tokio::test]
+async fn a_secret_that_was_put_into_a_url_is_read_back() {
+    for secret in ["plain", "a+b c", "100%", "&=?#/", "clé", "%41"] {
+        let uri = SecretParameter::new("k")
+            .put(
+                &"https://hooks.example.com/hook?a=1".parse().unwrap(),
+                &Secret::from(secret),
+            )
+            .unwrap();
+        let gate = UrlSecret::new("k", Secret::from(secret));
+        let request = Request::post(uri).body(Bytes::new()).unwrap();
+        assert_eq!(admit(&gate, request).await, Ok(()), "{secret}");
+    }
+}
+
+fn with_token(value: &[u8]) -> Request<Bytes> {
+    let mut request = to("/hook");
+    request
+        .headers_mut()
+        .insert("authorization", value.try_into().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn a_token_is_there_once_and_right() {
+    let gate: Arc<dyn Gate> = Arc::new(BearerToken::new(Secret::from("new")).or(Secret::from("old")));
+    for value in ["Bearer new", "bearer old", "BEARER  old"] {
+        assert_eq!(
+            admit(&gate, with_token(value.as_bytes())).await,
+            Ok(()),
+            "{value}"
+        );
+    }
+    for value in [
+        &b"Bearer"[..],
+        b"Bearer ",
+        b"Bearer ne",
+        b"Bearer newer",
+        b"Bearer NEW",
+        b"Basic new",
+        b"Bearernew",
+        b"new",
+        b"",
+        b"B\xc3\xa9arer new",
+    ] {
+        assert_eq!(
+            admit(&gate, with_token(value)).await,
+            Err(Refusal::WrongSecret),
+            "{}",
+            value.escape_ascii()
+        );
+    }
+    let authorization = http::header::AUTHORIZATION;
+    assert_eq!(
+        admit(&gate, to("/hook")).await,
+        Err(Refusal::MissingHeader(authorization.clone()))
+    );
+    let mut twice = with_token(b"Bearer new");
+    twice
+        .headers_mut()
+        .append(&authorization, "Bearer new".parse().unwrap());
+    assert_eq!(
+        admit(&gate, twice).await,
+        Err(Refusal::RepeatedHeader(authorization))
+    );
+}
+
+#[test]
+fn no_secret_is_printed() {
+    let gates: [&dyn Gate; 2] = [
+        &UrlSecret::new("k", Secret::from("hunter2")),
+        &BearerToken::new(Secret::from("hunter2")),
+    ];
+    for gate in gates {
+        assert!(!format!("{gate:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,232 @@
+//! Copies of one message: handled once, by one handler at a time, and again only if that failed.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{Request, Response, StatusCode};
+use ringback::provider::powens::{Event, EventName};
+use ringback::receive::{PowensEvents, Received, Receiver, Rejection};
+use ringback::store::{MemoryStore, SeenStore, StoreErrorKind};
+use ringback::testing::{Fault, FaultyStore, ManualTime};
+use ringback::time::Clock;
+use tokio::sync::Notify;
+
+use super::{BODY, Handled, receiver, ring, signed, time, verifier};
+
+type PowensReceiver = Receiver<PowensEvents>;
+
+fn remembering(time: &ManualTime) -> PowensReceiver {
+    receiver(time).seen(MemoryStore::new())
+}
+
+async fn fail(receiver: &PowensReceiver, request: Request<Bytes>) -> Response<Bytes> {
+    receiver.handle(request, async |_| Err("failed")).await
+}
+
+fn is_busy(response: &Response<Bytes>) -> bool {
+    response.status() == StatusCode::SERVICE_UNAVAILABLE
+        && response.headers()[RETRY_AFTER] == "5"
+        && matches!(
+            response.extensions().get::<Rejection>(),
+            Some(Rejection::InProgress)
+        )
+}
+
+#[tokio::test]
+async fn a_copy_is_accepted_and_not_handled_again() {
+    let (time, handled) = (time(), Handled::new());
+    let receiver = remembering(&time);
+    for _ in 0..3 {
+        // Each attempt is dated and signed anew.
+        time.advance(Duration::from_secs(300));
+        let response = ring(&receiver, signed(&time, BODY), &handled).await;
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    }
+    assert_eq!(handled.count(), 1);
+    let other = BODY.replace("90313", "90314");
+    ring(&receiver, signed(&time, other), &handled).await;
+    assert_eq!(handled.count(), 2);
+}
+
+#[tokio::test]
+async fn a_key_is_kept_for_seven_days() {
+    let (time, handled) = (time(), Handled::new());
+    let receiver = remembering(&time);
+    ring(&receiver, signed(&time, BODY), &handled).await;
+    time.advance(Duration::from_secs(7 * 24 * 60 * 60 - 1));
+    ring(&receiver, signed(&time, BODY), &handled).await;
+    assert_eq!(handled.count(), 1);
+    time.advance(Duration::from_secs(1));
+    ring(&receiver, signed(&time, BODY), &handled).await;
+    assert_eq!(handled.count(), 2);
+}
+
+#[tokio::test]
+async fn without_a_store_every_copy_is_handled() {
+    let (time, handled) = (time(), Handled::new());
+    let receiver = receiver(&time);
+    ring(&receiver, signed(&time, BODY), &handled).await;
+    ring(&receiver, signed(&time, BODY), &handled).await;
+    assert_eq!(handled.count(), 2);
+}
+
+#[tokio::test]
+async fn receivers_that_share_a_store_each_handle_a_message() {
+    let (time, handled) = (time(), Handled::new());
+    let store = MemoryStore::new();
+    for name in ["accounting", "mail"] {
+        let receiver = Receiver::new(name, PowensEvents::of(EventName::ConnectionSynced), verifier())
+            .clock(time.clone())
+            .seen(store.clone());
+        ring(&receiver, signed(&time, BODY), &handled).await;
+        ring(&receiver, signed(&time, BODY), &handled).await;
+    }
+    assert_eq!(handled.count(), 2);
+}
+
+#[tokio::test]
+async fn while_one_copy_is_handled_the_next_is_told_to_come_back() {
+    let time = time();
+    let receiver = Arc::new(remembering(&time));
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let first = tokio::spawn({
+        let (receiver, request) = (receiver.clone(), signed(&time, BODY));
+        let (begun, go_on) = (begun.clone(), go_on.clone());
+        async move {
+            let handler = async |_: Received<Event>| {
+                begun.notify_one();
+                go_on.notified().await;
+                Ok::<_, Infallible>(())
+            };
+            receiver.handle(request, handler).await.status()
+        }
+    });
+    begun.notified().await;
+    let handled = Handled::new();
+    assert!(is_busy(&ring(&receiver, signed(&time, BODY), &handled).await));
+    go_on.notify_one();
+    assert_eq!(first.await.unwrap(), StatusCode::NO_CONTENT);
+    let response = ring(&receiver, signed(&time, BODY), &handled).await;
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    assert_eq!(handled.count(), 0);
+}
+
+#[tokio::test]
+async fn what_a_handler_failed_at_is_handled_with_the_next_copy() {
+    let (time, handled) = (time(), Handled::new());
+    let receiver = remembering(&time);
+    let response = fail(&receiver, signed(&time, BODY)).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(matches!(
+        response.extensions().get::<Rejection>(),
+        Some(Rejection::Handler)
+    ));
+    let response = ring(&receiver, signed(&time, BODY), &handled).await;
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    assert_eq!(handled.count(), 1);
+}
+
+#[tokio::test]
+async fn what_a_handler_panicked_at_is_handled_when_its_lease_has_ended() {
+    let (time, handled) = (time(), Handled::new());
+    let receiver = Arc::new(remembering(&time).lease(Duration::from_secs(90)));
+    let (inner, request) = (receiver.clone(), signed(&time, BODY));
+    let panicked = tokio::spawn(async move {
+        let handler = async |_: Received<Event>| -> Result<(), Infallible> { panic!("as told") };
+        inner.handle(request, handler).await.status()
+    });
+    assert!(panicked.await.unwrap_err().is_panic());
+
+    time.advance(Duration::from_secs(89));
+    assert!(is_busy(&ring(&receiver, signed(&time, BODY), &handled).await));
+    time.advance(Duration::from_secs(1));
+    let response = ring(&receiver, signed(&time, BODY), &handled).await;
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    assert_eq!(handled.count(), 1);
+}
+
+#[tokio::test]
+async fn a_late_handler_does_not_undo_what_took_over() {
+    let (time, handled) = (time(), Handled::new());
+    let receiver = remembering(&time);
+    let response = receiver
+        .handle(signed(&time, BODY), async |_| {
+            time.advance(Duration::from_secs(60));
+            ring(&receiver, signed(&time, BODY), &handled).await;
+            Err("late, and failed")
+        })
+        .await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let response = ring(&receiver, signed(&time, BODY), &handled).await;
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    assert_eq!(handled.count(), 1);
+}
+
+/// A receiver whose store meets this fault at the first call of that method.
+fn faulty(time: &ManualTime, method: &'static str, fault: Fault) -> PowensReceiver {
+    let mut fault = Some(fault);
+    let plan = move |called| match fault.take_if(|_| called == method) {
+        Some(fault) => fault,
+        None => Fault::None,
+    };
+    let store = Arc::new(MemoryStore::new());
+    receiver(time).seen(FaultyStore::new(store, Arc::new(time.clone()), plan))
+}
+
+#[tokio::test]
+async fn a_store_that_fails_costs_a_later_copy_and_never_the_message() {
+    let refused = Fault::Refused(StoreErrorKind::Unavailable);
+    for (method, fault, handled_before, handled_in_the_end) in [
+        ("begin", refused, 0, 1),
+        // The lease was taken, though nobody was told.
+        ("begin", Fault::ReplyLost, 0, 1),
+        // Handled, and not remembered: at least once.
+        ("finish", refused, 1, 2),
+        ("finish", Fault::ReplyLost, 1, 1),
+    ] {
+        let (time, handled) = (time(), Handled::new());
+        let receiver = faulty(&time, method, fault);
+        let response = ring(&receiver, signed(&time, BODY), &handled).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "5");
+        assert!(matches!(
+            response.extensions().get::<Rejection>(),
+            Some(Rejection::Store(_))
+        ));
+        assert_eq!(handled.count(), handled_before, "{method} {fault:?}");
+
+        time.advance(Duration::from_secs(60));
+        let response = ring(&receiver, signed(&time, BODY), &handled).await;
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        assert_eq!(handled.count(), handled_in_the_end, "{method} {fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_given_up_is_handled_when_its_lease_has_ended() {
+    let (time, handled) = (time(), Handled::new());
+    let receiver = faulty(&time, "abandon", Fault::Refused(StoreErrorKind::Unavailable));
+    let response = fail(&receiver, signed(&time, BODY)).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(is_busy(&ring(&receiver, signed(&time, BODY), &handled).await));
+    time.advance(Duration::from_secs(60));
+    ring(&receiver, signed(&time, BODY), &handled).await;
+    assert_eq!(handled.count(), 1);
+}
+
+#[tokio::test]
+async fn keys_that_need_not_be_kept_are_forgotten_along_the_way() {
+    let (time, handled) = (time(), Handled::new());
+    let store = MemoryStore::new();
+    let receiver = receiver(&time).seen(store.clone());
+    let message = |number: i64| signed(&time, format!("{{\"id_webhook_data\":{number}}}"));
+    for number in 0..63 {
+        ring(&receiver, message(number), &handled).await;
+    }
+    time.advance(Duration::from_secs(7 * 24 * 60 * 60));
+    ring(&receiver, message(63), &handled).await;
+    assert_eq!(store.forget_expired(1_000, time.now()).await.unwrap(), 0);
+}
