@@ -332,3 +332,68 @@ impl<S: SeenStore + ?Sized> SeenStore for FaultyStore<S> {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::store::MemoryStore;
+    use crate::testing::ManualTime;
+
+    type Faulty = FaultyStore<MemoryStore>;
+
+    fn time() -> ManualTime {
+        ManualTime::new(DateTime::<Utc>::UNIX_EPOCH)
+    }
+
+    fn reserve(store: &Faulty) -> Result<i64, StoreErrorKind> {
+        let reserved = store.reserve_numbers(1).now_or_never().unwrap();
+        reserved.map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn what_is_refused_is_not_carried_out_and_what_is_lost_is() {
+        let mut plan = [Fault::Refused(StoreErrorKind::Closed), Fault::ReplyLost].into_iter();
+        let store = Faulty::new(Arc::default(), Arc::new(time()), move |method| {
+            assert_eq!(method, "reserve_numbers");
+            plan.next().unwrap_or(Fault::None)
+        });
+        let answers = [(); 3].map(|()| reserve(&store));
+        assert_eq!(
+            answers,
+            [Err(StoreErrorKind::Closed), Err(StoreErrorKind::Unknown), Ok(2)]
+        );
+        let counts = store.counts();
+        assert_eq!((counts.refused, counts.replies_lost, counts.delayed), (1, 1, 0));
+    }
+
+    #[test]
+    fn what_is_delayed_is_carried_out_later() {
+        let time = time();
+        let span = Duration::from_secs(5);
+        let store = Faulty::new(Arc::default(), Arc::new(time.clone()), move |_| {
+            Fault::Delayed(span)
+        });
+        let mut slow = store.reserve_numbers(1);
+        assert!((&mut slow).now_or_never().is_none());
+        time.advance(span);
+        assert!(matches!(slow.now_or_never(), Some(Ok(1))));
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_faults_again() {
+        let faults = |seed| {
+            let time = Arc::new(time());
+            let store = Faulty::seeded(Arc::default(), time, seed, 500);
+            for _ in 0..100 {
+                let _ = store.reserve_numbers(1).now_or_never();
+            }
+            store.counts()
+        };
+        assert_eq!(faults(1), faults(1));
+        let counts = faults(2);
+        let all = [counts.refused, counts.replies_lost, counts.delayed];
+        assert!(all.into_iter().all(|count| count > 5), "{counts:?}");
+    }
+}

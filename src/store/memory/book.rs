@@ -204,8 +204,10 @@ impl Book {
                 auth,
             });
         }
-        self.lanes.get(lane).lane.spend(taken, request.now);
-        self.lanes.served(lane, request.now);
+        if taken > 0 {
+            self.lanes.get(lane).lane.spend(taken, request.now);
+            self.lanes.served(lane, request.now);
+        }
         self.requeue(lane, request.now);
     }
 
@@ -341,9 +343,9 @@ impl Book {
             .requeue(lane, |id| rows.get(&id).map_or(now, |row| row.due), now);
     }
 
-    pub(super) fn next_due(&self, _now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(super) fn next_due(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let lease = self.leases.first().map(|(ends, _)| *ends);
-        [self.lanes.next_ready(), lease].into_iter().flatten().min()
+        [self.lanes.next_ready(now), lease].into_iter().flatten().min()
     }
 
     pub(super) fn reserve_numbers(&mut self, count: u32) -> i64 {

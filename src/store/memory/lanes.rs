@@ -11,12 +11,15 @@ use crate::id::DeliveryId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LaneNo(usize);
 
-/// All lanes. `ready` is the queue in which they stand for their turn: by the instant from which they have work
-/// to give or were last served, whichever is later, then in the order they were served.
+/// All lanes. Those with work stand in one of two queues: in `later` by the instant from which they have work to
+/// give; from then on in `ready`, where they wait for their turn, by that instant or the one at which they were last
+/// served, whichever is later, then in the order they were served. Two, because a turn must not depend on the
+/// clock: were it set back, a lane that was served before would wait until it had caught up.
 #[derive(Default)]
 pub(super) struct Lanes {
     by_key: HashMap<LaneKey, LaneNo>,
     lanes: Vec<Waiting>,
+    later: BTreeSet<(DateTime<Utc>, LaneNo)>,
     ready: BTreeSet<(DateTime<Utc>, u64, LaneNo)>,
     turns: u64,
     pub(super) rings: bool,
@@ -32,7 +35,14 @@ pub(super) struct Waiting {
     pending: BTreeSet<(DateTime<Utc>, DeliveryId)>,
     served_at: DateTime<Utc>,
     turn: u64,
-    queued: Option<DateTime<Utc>>,
+    queued: Option<Place>,
+}
+
+/// Where a lane stands.
+#[derive(Clone, Copy)]
+enum Place {
+    Later(DateTime<Utc>),
+    Ready(DateTime<Utc>),
 }
 
 impl Lanes {
@@ -83,49 +93,59 @@ impl Lanes {
         due: impl Fn(DeliveryId) -> DateTime<Utc>,
         now: DateTime<Utc>,
     ) {
+        self.leave_queue(no);
         let waiting = &mut self.lanes[no.0];
-        if let Some(at) = waiting.queued.take() {
-            self.ready.remove(&(at, waiting.turn, no));
-        }
         let Some(&(_, head)) = waiting.pending.first() else {
             return;
         };
         let at = if waiting.doomed {
             DateTime::<Utc>::MIN_UTC
         } else if waiting.has_place() {
-            due(head)
-                .max(waiting.lane.open_at(now))
-                .max(waiting.served_at.min(now))
+            let open_at = Some(waiting.lane.open_at(now)).filter(|at| *at > now);
+            open_at.map_or(due(head), |at| at.max(due(head)))
         } else {
             return; // it comes back when a place becomes free
         };
-        waiting.queued = Some(at);
-        self.ready.insert((at, waiting.turn, no));
+        waiting.queued = Some(Place::Later(at));
+        self.later.insert((at, no));
         self.rings = true;
     }
 
+    fn leave_queue(&mut self, no: LaneNo) {
+        let waiting = &mut self.lanes[no.0];
+        match waiting.queued.take() {
+            Some(Place::Later(at)) => self.later.remove(&(at, no)),
+            Some(Place::Ready(since)) => self.ready.remove(&(since, waiting.turn, no)),
+            None => false,
+        };
+    }
+
     /// Up to `max` lanes whose turn it is, in order.
-    pub(super) fn ready(&self, max: usize, now: DateTime<Utc>) -> Vec<LaneNo> {
-        self.ready
-            .iter()
-            .take_while(|(at, ..)| *at <= now)
-            .take(max)
-            .map(|(.., no)| *no)
-            .collect()
+    pub(super) fn ready(&mut self, max: usize, now: DateTime<Utc>) -> Vec<LaneNo> {
+        while let Some(&(at, no)) = self.later.first().filter(|(at, _)| *at <= now) {
+            self.later.pop_first();
+            let waiting = &mut self.lanes[no.0];
+            let since = at.max(waiting.served_at.min(now));
+            waiting.queued = Some(Place::Ready(since));
+            self.ready.insert((since, waiting.turn, no));
+        }
+        self.ready.iter().take(max).map(|(.., no)| *no).collect()
     }
 
     /// Notes that a lane has had its turn.
     pub(super) fn served(&mut self, no: LaneNo, now: DateTime<Utc>) {
+        self.leave_queue(no);
         self.turns += 1;
         let waiting = &mut self.lanes[no.0];
-        if let Some(at) = waiting.queued.take() {
-            self.ready.remove(&(at, waiting.turn, no));
-        }
         (waiting.served_at, waiting.turn) = (now, self.turns);
     }
 
-    pub(super) fn next_ready(&self) -> Option<DateTime<Utc>> {
-        self.ready.first().map(|(at, ..)| *at)
+    /// When a lane has work to give.
+    pub(super) fn next_ready(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self.ready.is_empty() {
+            true => self.later.first().map(|(at, _)| *at),
+            false => Some(now),
+        }
     }
 }
 

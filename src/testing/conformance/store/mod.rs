@@ -1,0 +1,177 @@
+//! The suite for stores: [`DeliveryStore`], [`WebhookStore`], [`Inspect`], [`TaskStore`] and [`SeenStore`].
+//!
+//! Each check wants a fresh, empty store. None waits: time is what the check says it is. A bell is expected to
+//! have rung by the time the call that rings it has answered.
+
+pub mod claims;
+pub mod enqueue;
+pub mod extremes;
+pub mod lanes;
+pub mod leases;
+pub mod replay;
+mod scene;
+pub mod seen;
+pub mod settle;
+pub mod tasks;
+pub mod waking;
+pub mod webhooks;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::{Report, Violation, ensure, equal};
+use crate::store::{DeliveryStore, Inspect, SeenStore, TaskStore, WebhookStore};
+
+/// A store that implements every store trait.
+pub trait FullStore: DeliveryStore + WebhookStore + Inspect + TaskStore + SeenStore {}
+
+impl<S: DeliveryStore + WebhookStore + Inspect + TaskStore + SeenStore + ?Sized> FullStore for S {}
+
+/// A check of this suite.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// Its path in the suite.
+    pub name: &'static str,
+    run: for<'a> fn(&'a dyn FullStore) -> BoxFuture<'a, Result<(), Violation>>,
+}
+
+impl Check {
+    /// Runs it on a fresh, empty store.
+    ///
+    /// # Errors
+    ///
+    /// The first violation it comes upon.
+    pub async fn run(&self, store: &dyn FullStore) -> Result<(), Violation> {
+        (self.run)(store).await
+    }
+}
+
+macro_rules! checks {
+    ($($module:ident: $($check:ident),+;)+) => {
+        /// Every check of this suite, in the order in which [`run_all`] runs them.
+        pub const CHECKS: &[Check] = &[$($(Check {
+            name: concat!(stringify!($module), "::", stringify!($check)),
+            run: |store| Box::pin($module::$check(store)),
+        }),+),+];
+    };
+}
+
+checks! {
+    enqueue:
+        a_duplicate_adds_nothing,
+        a_conflict_changes_nothing,
+        a_batch_is_answered_in_order,
+        ids_rise,
+        an_event_without_deliveries_takes_its_id,
+        an_unknown_webhook_means_dead,
+        what_is_enqueued_is_due_at_once,
+        everything_is_kept_byte_for_byte,
+        scopes_are_kept_apart,
+        numbers_are_given_out_once;
+    claims:
+        only_what_is_due_is_claimed,
+        a_claim_takes_no_more_than_asked,
+        the_oldest_due_goes_first,
+        a_claim_brings_things_as_they_stand,
+        a_call_is_claimed_as_given,
+        claims_at_the_same_time_do_not_overlap;
+    lanes:
+        lanes_take_turns,
+        turns_are_even,
+        a_claim_shares_its_places,
+        the_limit_in_flight_holds,
+        a_full_lane_keeps_nobody,
+        strict_order_holds,
+        strict_order_does_not_go_by_the_clock,
+        the_rate_holds,
+        a_disabled_webhook_keeps_its_deliveries,
+        changed_limits_take_effect,
+        calls_wait_by_origin,
+        a_clock_set_back_stops_nothing;
+    leases:
+        a_lease_keeps_others_away,
+        each_claim_has_its_own_lease,
+        an_ended_lease_is_an_interrupted_attempt,
+        interruptions_add_up,
+        small_claims_find_every_ended_lease,
+        fences_rise,
+        a_late_settlement_changes_nothing,
+        only_what_is_claimed_can_be_settled,
+        an_ended_lease_holds_until_it_is_taken,
+        a_batch_settles_each_once;
+    settle:
+        an_attempt_and_its_outcome_are_one,
+        attempts_add_up,
+        without_an_attempt_nothing_counts,
+        an_interrupted_delivery_can_end,
+        a_release_counts_nothing;
+    replay:
+        a_replay_starts_anew,
+        only_what_is_final_is_replayed,
+        a_deleted_webhook_gets_no_replay;
+    waking:
+        next_due_is_never_too_late,
+        next_due_knows_the_rate,
+        next_due_knows_strict_order,
+        the_bell_rings,
+        the_bell_rings_for_changed_webhooks;
+    webhooks:
+        what_is_saved_is_read_back,
+        webhooks_are_listed_by_scope,
+        auth_records_are_kept,
+        a_deleted_webhook_buries_what_waits,
+        a_webhook_registered_anew_starts_empty;
+    tasks:
+        a_task_is_created_once,
+        claims_go_in_the_order_of_creation,
+        an_ended_lease_is_claimed_again,
+        a_lease_can_be_renewed,
+        an_end_comes_with_its_callback,
+        an_end_needs_no_callback,
+        a_late_end_changes_nothing,
+        an_ended_lease_holds_until_it_is_taken,
+        what_is_finished_stays_so,
+        waiting_ends_in_time,
+        inputs_and_results_are_bytes;
+    seen:
+        one_copy_is_handled,
+        of_many_at_once_one_is_fresh,
+        an_ended_lease_is_taken_over,
+        an_ended_lease_holds_until_it_is_taken,
+        an_abandoned_key_is_fresh_again,
+        keys_are_kept_as_long_as_asked,
+        forgetting_is_bounded,
+        receivers_are_kept_apart;
+    extremes:
+        the_ends_of_time_are_instants,
+        ordinary_deliveries_go_on,
+        the_ends_of_numbers_are_numbers,
+        spans_without_end;
+}
+
+/// Runs every check, each on a store that the factory makes for it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ringback::store::MemoryStore;
+/// use ringback::testing::conformance;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let report = conformance::store::run_all(async || Arc::new(MemoryStore::new())).await;
+/// assert!(report.failures().is_empty(), "{report}");
+/// # });
+/// ```
+pub async fn run_all<S, F>(fresh: impl Fn() -> F) -> Report
+where
+    S: FullStore,
+    F: Future<Output = Arc<S>>,
+{
+    let mut report = Report::default();
+    for check in CHECKS {
+        let store = fresh().await;
+        report.run(check.name, check.run(&*store)).await;
+    }
+    report
+}

@@ -1,0 +1,131 @@
+//! Stores that break one promise each.
+//!
+//! A suite that passes everything proves nothing. These stores are known to be broken, each in one clause of its
+//! contract; a suite or simulation is good if it finds every one of them.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use ringback::store::MemoryStore;
+//! use ringback::testing::{conformance, mutants::Mutant};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let store = Mutant::FenceIgnored.wrap(Arc::new(MemoryStore::new()));
+//! let broken = conformance::store::leases::a_late_settlement_changes_nothing(&store).await;
+//! assert!(broken.is_err());
+//! # });
+//! ```
+
+mod notes;
+mod store;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::store::MutantStore;
+use super::conformance::store::FullStore;
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])+ $mutant:ident = $name:literal,)+) => {
+        /// What is broken.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Mutant {
+            $($(#[$doc])+ $mutant,)+
+        }
+
+        impl Mutant {
+            /// Every mutant there is.
+            pub const ALL: &[Self] = &[$(Self::$mutant),+];
+
+            /// Its name, for command lines and reports.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$mutant => $name),+
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// Settles and releases whatever fence it is given.
+    FenceIgnored = "fence-ignored",
+    /// Gives out the same fence at every claim, so that a late holder cannot be told from the present one.
+    FenceStuck = "fence-stuck",
+    /// Answers a late settlement as if it had taken effect.
+    LateSettlementAnsweredDone = "late-settlement-answered-done",
+    /// Gives one delivery to two holders.
+    ClaimedTwice = "claimed-twice",
+    /// Records outcomes without their attempts.
+    HistoryLost = "history-lost",
+    /// Lets an attempt whose lease ended go uncounted.
+    InterruptionUncounted = "interruption-uncounted",
+    /// Does not say that the last attempt was interrupted.
+    InterruptionUnmarked = "interruption-unmarked",
+    /// Makes a retry due at once.
+    RetryBeforeDue = "retry-before-due",
+    /// Ends leases after half their time.
+    LeaseShortened = "lease-shortened",
+    /// Acknowledges its first deliveries and forgets them.
+    AcknowledgedBeforeStored = "acknowledged-before-stored",
+    /// Sends a duplicate once more.
+    DuplicateSentAgain = "duplicate-sent-again",
+    /// Takes an event whose id belongs to another for a new one.
+    ConflictAccepted = "conflict-accepted",
+    /// Takes bodies for UTF-8 text.
+    BodyAsText = "body-as-text",
+    /// Serves whichever delivery is oldest, so that a lane with many waiting keeps the others.
+    TurnsDropped = "turns-dropped",
+    /// Ignores a webhook's limit of requests in flight.
+    InFlightLimitIgnored = "in-flight-limit-ignored",
+    /// Ignores a webhook's strict order.
+    StrictOrderIgnored = "strict-order-ignored",
+    /// Ignores a webhook's rate.
+    RateIgnored = "rate-ignored",
+    /// Sends for webhooks that are disabled.
+    SwitchIgnored = "switch-ignored",
+    /// Goes by the limits a webhook had when it was first saved.
+    LimitsFrozen = "limits-frozen",
+    /// Goes on sending for deleted webhooks.
+    DeletedStillSent = "deleted-still-sent",
+    /// Counts a release as an attempt.
+    ReleaseCounted = "release-counted",
+    /// Counts on after a replay.
+    ReplayKeepsCount = "replay-keeps-count",
+    /// Says that the next delivery is due an hour after it is.
+    NextDueLate = "next-due-late",
+    /// Never rings.
+    BellSilent = "bell-silent",
+    /// Gives numbers out more than once.
+    NumbersRepeated = "numbers-repeated",
+    /// Stores a task's end without its callback.
+    CallbackForgotten = "callback-forgotten",
+    /// Finishes a task whatever fence it is given.
+    TaskFenceIgnored = "task-fence-ignored",
+    /// Gives one task to two runners.
+    TaskClaimedTwice = "task-claimed-twice",
+    /// Forgets that a message was handled.
+    SeenForgotten = "seen-forgotten",
+    /// Lets every copy of a message be handled at the same time.
+    SeenAtOnce = "seen-at-once",
+    /// Never lets a message be handled whose first handler died.
+    SeenNeverTakenOver = "seen-never-taken-over",
+}
+
+impl Mutant {
+    /// The mutant of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|mutant| mutant.name() == name)
+    }
+
+    /// Breaks this store.
+    pub fn wrap(self, store: Arc<dyn FullStore>) -> MutantStore {
+        MutantStore::new(self, store)
+    }
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,84 @@
+//! What a mutant remembers so as to break its promise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use crate::delivery::{Event, Webhook};
+use crate::id::{DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::store::{Claimed, ClaimedTarget};
+
+#[derive(Default)]
+pub(super) struct Notes {
+    /// The latest claim of each delivery that was not settled or released since, and when its lease ends.
+    pub(super) held: BTreeMap<DeliveryId, (Claimed, DateTime<Utc>)>,
+    /// Webhooks as they were saved, where the store was given something else.
+    pub(super) webhooks: BTreeMap<WebhookId, Arc<Webhook>>,
+    pub(super) removed: BTreeSet<WebhookId>,
+    pub(super) forgotten: BTreeSet<DeliveryId>,
+    /// Attempts counted before the last replay.
+    pub(super) counted_before: BTreeMap<DeliveryId, u32>,
+    /// Events enqueued once more under another id, by that id, as they were given.
+    pub(super) twins: BTreeMap<(Scope, EventId), Arc<Event>>,
+    pub(super) task_fences: BTreeMap<TaskId, Fence>,
+}
+
+impl Notes {
+    pub(super) fn present_fence(&self, id: DeliveryId, otherwise: Fence) -> Fence {
+        self.held.get(&id).map_or(otherwise, |(claimed, _)| claimed.fence)
+    }
+
+    pub(super) fn ended(&self, now: DateTime<Utc>) -> Vec<(DeliveryId, Fence)> {
+        let held = self.held.values();
+        held.filter(|(_, ends)| *ends <= now)
+            .map(|(claimed, _)| (claimed.id, claimed.fence))
+            .collect()
+    }
+
+    /// One that somebody holds, apart from these.
+    pub(super) fn another_held(&self, besides: &[Claimed], now: DateTime<Utc>) -> Option<Claimed> {
+        let held = self.held.values().filter(|(_, ends)| *ends > now);
+        held.map(|(claimed, _)| claimed)
+            .find(|claimed| besides.iter().all(|other| other.id != claimed.id))
+            .cloned()
+    }
+
+    /// An event that is the same but for its id, under which it can be enqueued once more.
+    pub(super) fn twin(&mut self, event: &Arc<Event>) -> Event {
+        let id = EventId::from(format!("{}#{}", event.id(), self.twins.len()));
+        let key = (event.scope().clone(), id.clone());
+        self.twins.insert(key, Arc::clone(event));
+        rebuilt(event, id, event.body().clone())
+    }
+
+    /// Shows a claim as if the store had been given what the caller gave.
+    pub(super) fn disguise(&self, claimed: &mut Claimed) {
+        let key = (claimed.event.scope().clone(), claimed.event.id().clone());
+        if let Some(given) = self.twins.get(&key) {
+            claimed.event = Arc::clone(given);
+        }
+        if let ClaimedTarget::Webhook(webhook) = &mut claimed.target
+            && let Some(saved) = self.webhooks.get(&webhook.id)
+        {
+            *webhook = Arc::clone(saved);
+        }
+        if let Some(before) = self.counted_before.get(&claimed.id) {
+            claimed.attempts = claimed.attempts.saturating_add(*before);
+        }
+    }
+}
+
+/// The event with another id and body.
+pub(super) fn rebuilt(event: &Event, id: EventId, body: Bytes) -> Event {
+    let mut builder = Event::builder(event.scope().clone(), id, event.kind().clone())
+        .body(event.media_type().clone(), body);
+    if let Some(subject) = event.subject() {
+        builder = builder.subject(subject.clone());
+    }
+    for (name, value) in event.headers() {
+        builder = builder.header(name.clone(), value.clone());
+    }
+    builder.build().expect("what was built once can be built again")
+}

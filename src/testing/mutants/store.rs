@@ -1,0 +1,477 @@
+//! The broken store.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::Mutant;
+use super::notes::{Notes, rebuilt};
+use crate::delivery::{Attempt, AttemptReport, Order, Outcome, Webhook};
+use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::store::{
+    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
+    NewEvent, NewTask, Next, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskRecord,
+    TaskSettlement, TaskStore, Wake, WebhookStore,
+};
+use crate::testing::conformance::store::FullStore;
+use crate::time::after;
+
+/// How many deliveries [`Mutant::AcknowledgedBeforeStored`] forgets.
+const FORGOTTEN: usize = 3;
+
+/// A store around a working one that breaks the promise of one [`Mutant`] and keeps all the others.
+pub struct MutantStore {
+    mutant: Mutant,
+    store: Arc<dyn FullStore>,
+    notes: Mutex<Notes>,
+    silent: Wake,
+}
+
+impl MutantStore {
+    pub(super) fn new(mutant: Mutant, store: Arc<dyn FullStore>) -> Self {
+        Self {
+            mutant,
+            store,
+            notes: Mutex::default(),
+            silent: Wake::default(),
+        }
+    }
+
+    /// What is broken.
+    pub fn mutant(&self) -> Mutant {
+        self.mutant
+    }
+
+    fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == mutant
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bell<'a>(&'a self, working: &'a Wake) -> &'a Wake {
+        match self.mutant {
+            Mutant::BellSilent => &self.silent,
+            _ => working,
+        }
+    }
+
+    /// Enqueues an event once more, under an id of its own.
+    async fn enqueue_twin(&self, event: NewEvent, now: DateTime<Utc>) -> Result<Vec<DeliveryId>, StoreError> {
+        let twin = NewEvent {
+            event: Arc::new(self.notes().twin(&event.event)),
+            ..event
+        };
+        let mut answers = self.store.enqueue(vec![twin], now).await?;
+        match answers.pop() {
+            Some(Enqueued::Fresh(ids)) => Ok(ids),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Claims far more than asked, keeps the oldest, and gives the others back.
+    async fn claim_greedily(&self, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
+        let (max, now) = (request.max, request.now);
+        let all = ClaimRequest {
+            max: max.saturating_mul(1_000),
+            ..request
+        };
+        let mut claimed = self.store.claim(all).await?;
+        claimed.sort_by_key(|claimed| claimed.id);
+        let others = claimed.split_off(max.min(claimed.len()));
+        let others = others.iter().map(|other| (other.id, other.fence)).collect();
+        self.store.release(others, now).await?;
+        Ok(claimed)
+    }
+
+    /// Takes what is forgotten out of the store for good.
+    async fn drop_forgotten(&self, claimed: &mut Vec<Claimed>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let (gone, kept) = {
+            let notes = self.notes();
+            std::mem::take(claimed)
+                .into_iter()
+                .partition(|claimed| notes.forgotten.contains(&claimed.id))
+        };
+        *claimed = kept;
+        let ends = |gone: Claimed| Settlement {
+            id: gone.id,
+            fence: gone.fence,
+            attempt: None,
+            next: Next::Delivered,
+        };
+        let gone: Vec<_> = Vec::into_iter(gone).map(ends).collect();
+        self.store.settle(gone, now).await?;
+        Ok(())
+    }
+
+    /// The fence under which the working store is asked.
+    fn fence(&self, id: DeliveryId, given: Fence) -> Fence {
+        match self.mutant {
+            Mutant::FenceIgnored => self.notes().present_fence(id, given),
+            Mutant::FenceStuck if given == Fence::UNCLAIMED.next() => self.notes().present_fence(id, given),
+            _ => given,
+        }
+    }
+
+    /// Notes which deliveries are not held any more, and says what the mutant says of it.
+    fn answer(&self, ids: &[DeliveryId], mut answers: Vec<Settled>) -> Vec<Settled> {
+        let mut notes = self.notes();
+        for (id, answer) in ids.iter().zip(&mut answers) {
+            if *answer == Settled::Done {
+                notes.held.remove(id);
+            }
+            if self.is(Mutant::LateSettlementAnsweredDone) {
+                *answer = Settled::Done;
+            }
+        }
+        answers
+    }
+
+    fn show(&self, mut record: DeliveryRecord) -> Option<DeliveryRecord> {
+        let notes = self.notes();
+        if let Some(before) = notes.counted_before.get(&record.id) {
+            record.attempts = record.attempts.saturating_add(*before);
+        }
+        (!notes.forgotten.contains(&record.id)).then_some(record)
+    }
+
+    /// The webhook as the working store is to know it.
+    fn altered(&self, webhook: &Webhook) -> Webhook {
+        let mut altered = webhook.clone();
+        match self.mutant {
+            Mutant::InFlightLimitIgnored => altered.limits.in_flight = NonZeroU32::MAX,
+            Mutant::StrictOrderIgnored => altered.order = Order::Any,
+            Mutant::RateIgnored => altered.limits.rate = None,
+            Mutant::SwitchIgnored => altered.enabled = true,
+            _ => {}
+        }
+        altered
+    }
+}
+
+impl fmt::Debug for MutantStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MutantStore")
+            .field("mutant", &self.mutant)
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl DeliveryStore for MutantStore {
+    async fn enqueue(
+        &self,
+        mut events: Vec<NewEvent>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Enqueued>, StoreError> {
+        if self.is(Mutant::BodyAsText) {
+            for new in &mut events {
+                let text = String::from_utf8_lossy(new.event.body()).into_owned();
+                let event = rebuilt(&new.event, new.event.id().clone(), Bytes::from(text));
+                new.event = Arc::new(event);
+            }
+        }
+        let mut answers = self.store.enqueue(events.clone(), now).await?;
+        for (event, answer) in events.into_iter().zip(&mut answers) {
+            match (self.mutant, &answer) {
+                (Mutant::DuplicateSentAgain, Enqueued::Duplicate(_)) => {
+                    self.enqueue_twin(event, now).await?;
+                }
+                (Mutant::ConflictAccepted, Enqueued::Conflict) => {
+                    *answer = Enqueued::Fresh(self.enqueue_twin(event, now).await?);
+                }
+                (Mutant::AcknowledgedBeforeStored, Enqueued::Fresh(ids)) => {
+                    let mut notes = self.notes();
+                    let room = FORGOTTEN.saturating_sub(notes.forgotten.len());
+                    notes.forgotten.extend(ids.iter().copied().take(room));
+                }
+                _ => {}
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn claim(&self, mut request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
+        let (now, max) = (request.now, request.max);
+        if self.is(Mutant::LeaseShortened) {
+            request.lease /= 2;
+        }
+        if self.is(Mutant::InterruptionUncounted) {
+            let ended = self.notes().ended(now);
+            self.store.release(ended, now).await?;
+        }
+        let lease_ends = after(now, request.lease);
+        let mut claimed = match self.mutant {
+            Mutant::TurnsDropped => self.claim_greedily(request).await?,
+            _ => self.store.claim(request).await?,
+        };
+        if self.is(Mutant::AcknowledgedBeforeStored) {
+            self.drop_forgotten(&mut claimed, now).await?;
+        }
+        let mut notes = self.notes();
+        let again = notes.another_held(&claimed, now);
+        for claimed in &mut claimed {
+            notes.disguise(claimed);
+            notes.held.insert(claimed.id, (claimed.clone(), lease_ends));
+            match self.mutant {
+                Mutant::FenceStuck => claimed.fence = Fence::UNCLAIMED.next(),
+                Mutant::InterruptionUnmarked => claimed.interrupted = false,
+                _ => {}
+            }
+        }
+        if self.is(Mutant::ClaimedTwice) && claimed.len() < max {
+            claimed.extend(again);
+        }
+        Ok(claimed)
+    }
+
+    async fn settle(
+        &self,
+        mut settlements: Vec<Settlement>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        let ids: Vec<_> = settlements.iter().map(|settlement| settlement.id).collect();
+        for settlement in &mut settlements {
+            settlement.fence = self.fence(settlement.id, settlement.fence);
+            match (self.mutant, &mut settlement.next) {
+                (Mutant::HistoryLost, _) => settlement.attempt = None,
+                (Mutant::RetryBeforeDue, Next::Retry(due)) => *due = now,
+                _ => {}
+            }
+        }
+        let answers = self.store.settle(settlements, now).await?;
+        Ok(self.answer(&ids, answers))
+    }
+
+    async fn release(
+        &self,
+        mut claims: Vec<(DeliveryId, Fence)>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        let ids: Vec<_> = claims.iter().map(|(id, _)| *id).collect();
+        for (id, fence) in &mut claims {
+            *fence = self.fence(*id, *fence);
+        }
+        if self.is(Mutant::ReleaseCounted) {
+            let counted = |(id, fence)| Settlement {
+                id,
+                fence,
+                attempt: Some(AttemptReport {
+                    started_at: now,
+                    duration: Duration::ZERO,
+                    outcome: Outcome::Interrupted,
+                    excerpt: Bytes::new(),
+                }),
+                next: Next::Retry(now),
+            };
+            let settlements = claims.into_iter().map(counted).collect();
+            return self.store.settle(settlements, now).await;
+        }
+        let answers = self.store.release(claims, now).await?;
+        Ok(self.answer(&ids, answers))
+    }
+
+    async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let due = self.store.next_due(now).await?;
+        Ok(match self.mutant {
+            Mutant::NextDueLate => due.map(|due| after(due, Duration::from_secs(3_600))),
+            _ => due,
+        })
+    }
+
+    async fn reserve_numbers(&self, count: u32) -> Result<i64, StoreError> {
+        match self.mutant {
+            Mutant::NumbersRepeated => self.store.reserve_numbers(count.min(1)).await,
+            _ => self.store.reserve_numbers(count).await,
+        }
+    }
+
+    fn wake(&self) -> &Wake {
+        self.bell(self.store.wake())
+    }
+}
+
+#[async_trait]
+impl WebhookStore for MutantStore {
+    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut altered = self.altered(&webhook);
+        {
+            let mut notes = self.notes();
+            notes.removed.remove(&webhook.id);
+            notes.webhooks.insert(webhook.id.clone(), Arc::new(webhook));
+        }
+        if self.is(Mutant::LimitsFrozen)
+            && let Some(first) = self.store.webhook(&altered.id).await?
+        {
+            (altered.limits, altered.order) = (first.limits, first.order);
+        }
+        self.store.save_webhook(altered, now).await
+    }
+
+    async fn remove_webhook(&self, id: &WebhookId, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        if self.is(Mutant::DeletedStillSent) {
+            let was_there = self.webhook(id).await?.is_some();
+            self.notes().removed.insert(id.clone());
+            return Ok(was_there);
+        }
+        self.store.remove_webhook(id, now).await
+    }
+
+    async fn webhook(&self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, StoreError> {
+        let webhook = self.store.webhook(id).await?;
+        let notes = self.notes();
+        let webhook = webhook.filter(|webhook| !notes.removed.contains(&webhook.id));
+        Ok(webhook.map(|webhook| notes.webhooks.get(id).cloned().unwrap_or(webhook)))
+    }
+
+    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        let mut webhooks = self.store.webhooks(scope).await?;
+        let notes = self.notes();
+        webhooks.retain(|webhook| !notes.removed.contains(&webhook.id));
+        for webhook in &mut webhooks {
+            if let Some(saved) = notes.webhooks.get(&webhook.id) {
+                *webhook = Arc::clone(saved);
+            }
+        }
+        Ok(webhooks)
+    }
+
+    async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {
+        self.store.save_auth(record).await
+    }
+
+    async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
+        self.store.remove_auth(id).await
+    }
+
+    async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
+        self.store.auth(id).await
+    }
+}
+
+#[async_trait]
+impl Inspect for MutantStore {
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, StoreError> {
+        let record = self.store.delivery(id).await?;
+        Ok(record.and_then(|record| self.show(record)))
+    }
+
+    async fn deliveries_of(&self, scope: &Scope, event: &EventId) -> Result<Vec<DeliveryRecord>, StoreError> {
+        let records = self.store.deliveries_of(scope, event).await?;
+        Ok(records
+            .into_iter()
+            .filter_map(|record| self.show(record))
+            .collect())
+    }
+
+    async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        self.store.attempts(id).await
+    }
+
+    async fn replay(&self, id: DeliveryId, now: DateTime<Utc>) -> Result<Replayed, StoreError> {
+        if self.is(Mutant::ReplayKeepsCount)
+            && let Some(record) = self.delivery(id).await?
+            && record.state.is_final()
+        {
+            self.notes().counted_before.insert(id, record.attempts);
+        }
+        self.store.replay(id, now).await
+    }
+}
+
+#[async_trait]
+impl TaskStore for MutantStore {
+    async fn create_task(&self, task: NewTask, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.store.create_task(task, now).await
+    }
+
+    async fn task(&self, id: &TaskId) -> Result<Option<TaskRecord>, StoreError> {
+        self.store.task(id).await
+    }
+
+    async fn claim_tasks(&self, mut request: ClaimRequest) -> Result<Vec<ClaimedTask>, StoreError> {
+        if self.is(Mutant::TaskClaimedTwice) {
+            request.lease = Duration::ZERO;
+        }
+        let claimed = self.store.claim_tasks(request).await?;
+        let fences = claimed
+            .iter()
+            .map(|claimed| (claimed.task.id.clone(), claimed.fence));
+        self.notes().task_fences.extend(fences);
+        Ok(claimed)
+    }
+
+    async fn renew_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        self.store.renew_task(id, fence, lease, now).await
+    }
+
+    async fn finish_task(
+        &self,
+        mut settlement: TaskSettlement,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        match self.mutant {
+            Mutant::CallbackForgotten => settlement.callback = None,
+            Mutant::TaskFenceIgnored => {
+                let present = self.notes().task_fences.get(&settlement.id).copied();
+                settlement.fence = present.unwrap_or(settlement.fence);
+            }
+            _ => {}
+        }
+        self.store.finish_task(settlement, now).await
+    }
+
+    async fn next_task_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.store.next_task_due(now).await
+    }
+
+    fn task_wake(&self) -> &Wake {
+        self.bell(self.store.task_wake())
+    }
+}
+
+#[async_trait]
+impl SeenStore for MutantStore {
+    async fn begin(&self, key: &SeenKey, lease: Duration, now: DateTime<Utc>) -> Result<Seen, StoreError> {
+        let lease = match self.mutant {
+            Mutant::SeenAtOnce => Duration::ZERO,
+            Mutant::SeenNeverTakenOver => Duration::MAX,
+            _ => lease,
+        };
+        self.store.begin(key, lease, now).await
+    }
+
+    async fn finish(
+        &self,
+        key: &SeenKey,
+        fence: Fence,
+        keep: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        match self.mutant {
+            Mutant::SeenForgotten => self.store.abandon(key, fence, now).await,
+            _ => self.store.finish(key, fence, keep, now).await,
+        }
+    }
+
+    async fn abandon(&self, key: &SeenKey, fence: Fence, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.store.abandon(key, fence, now).await
+    }
+
+    async fn forget_expired(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        self.store.forget_expired(max, now).await
+    }
+}
