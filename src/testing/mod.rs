@@ -61,6 +61,7 @@ mod entropy;
 mod faults;
 pub mod mutants;
 mod sender;
+pub mod simulation;
 mod time;
 
 pub use self::entropy::SeededEntropy;

@@ -1,0 +1,189 @@
+//! What is known of one lane: the rules of turns, limits and rates, kept in another way than stores keep them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Book;
+use super::row::Standing;
+use crate::delivery::{LaneKey, Limits, Order, Webhook};
+use crate::id::{DeliveryId, Scope, WebhookId};
+use crate::time::{after, elapsed};
+
+/// How often another lane may go while one that could go does not. One turn each is the rule; what is due at the
+/// same instant may go in either order.
+const PASSES: u32 = 3;
+
+/// Stores keep instants to the microsecond, and a rate adds up many.
+const RATE_ROUNDING: Duration = Duration::from_millis(1);
+
+pub(super) struct LaneBook {
+    pub(super) key: LaneKey,
+    /// Where it belongs; URLs given with calls belong nowhere.
+    pub(super) scope: Option<Scope>,
+    pub(super) limits: Limits,
+    pub(super) order: Order,
+    pub(super) enabled: bool,
+    pub(super) removed: bool,
+    pub(super) pending: BTreeSet<DeliveryId>,
+    pub(super) sending: BTreeSet<DeliveryId>,
+    /// When the rate would have come to rest, had nothing been held back.
+    rests_at: Option<DateTime<Utc>>,
+    /// How often each other lane went while this one could have gone.
+    passed_by: BTreeMap<usize, u32>,
+}
+
+impl LaneBook {
+    pub(super) fn places(&self) -> usize {
+        match self.order {
+            Order::Any => self.limits.in_flight.get() as usize,
+            Order::Strict => 1,
+        }
+    }
+
+    /// Whether it gives anything at all now, as far as its switch and its limit in flight say.
+    pub(super) fn is_open(&self) -> bool {
+        self.enabled && !self.removed && self.sending.len() < self.places()
+    }
+
+    /// Notes one more that goes. Whether the rate had let it.
+    pub(super) fn spend(&mut self, now: DateTime<Utc>) -> bool {
+        let Some(rate) = self.limits.rate else { return true };
+        let rests_at = after(self.rests_at.map_or(now, |at| at.max(now)), rate.interval);
+        self.rests_at = Some(rests_at);
+        elapsed(now, rests_at) <= rate.interval * rate.burst.get() + RATE_ROUNDING
+    }
+
+    pub(super) fn forget_time(&mut self) {
+        self.rests_at = None;
+        self.passed_by.clear();
+    }
+}
+
+impl Book {
+    pub(in super::super) fn webhook_saved(&mut self, webhook: &Webhook) {
+        self.log(|| format!("webhook {} is {}", webhook.url, if webhook.enabled { "on" } else { "off" }));
+        self.webhooks.insert(webhook.id.clone(), webhook.clone());
+        let key = LaneKey::webhook(&webhook.id);
+        let no = self.lane(key, Some(webhook.scope.clone()), webhook.limits);
+        let lane = &mut self.lanes[no];
+        (lane.order, lane.enabled) = (webhook.order, webhook.enabled);
+        lane.passed_by.clear();
+    }
+
+    pub(in super::super) fn webhook_removed(&mut self, id: &WebhookId) {
+        self.log(|| format!("webhook {} is removed", id));
+        if let Some(no) = self.lane_nos.get(&LaneKey::webhook(id)) {
+            self.lanes[*no].removed = true;
+        }
+    }
+
+    /// The lane of that name, opened if need be, with these limits.
+    pub(super) fn lane(&mut self, key: LaneKey, scope: Option<Scope>, limits: Limits) -> usize {
+        let no = match self.lane_nos.get(&key) {
+            Some(no) => *no,
+            None => {
+                self.lane_nos.insert(key.clone(), self.lanes.len());
+                self.lanes.push(LaneBook {
+                    key,
+                    scope,
+                    limits,
+                    order: Order::Any,
+                    enabled: true,
+                    removed: false,
+                    pending: BTreeSet::new(),
+                    sending: BTreeSet::new(),
+                    rests_at: None,
+                    passed_by: BTreeMap::new(),
+                });
+                self.lanes.len() - 1
+            }
+        };
+        self.lanes[no].limits = limits;
+        no
+    }
+
+    /// When the next of a lane is due.
+    pub(super) fn head_due(&self, no: usize) -> Option<DateTime<Utc>> {
+        let lane = &self.lanes[no];
+        let due = |id: &DeliveryId| self.rows.get(id).map(|row| row.due);
+        match lane.order {
+            Order::Strict => lane.pending.first().and_then(due),
+            Order::Any => lane.pending.iter().filter_map(due).min(),
+        }
+    }
+
+    /// The lanes that could go now, but for those with a rate, whose instants are their own affair.
+    pub(super) fn could_go(&self, now: DateTime<Utc>) -> BTreeSet<usize> {
+        (0..self.lanes.len())
+            .filter(|no| self.lanes[*no].limits.rate.is_none() && self.lanes[*no].is_open())
+            .filter(|no| self.head_due(*no).is_some_and(|due| due <= now))
+            .collect()
+    }
+
+    /// Whether a removed webhook still has deliveries waiting to be buried, which takes up turns.
+    pub(super) fn has_burials(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.removed && !lane.pending.is_empty())
+    }
+
+    /// Notes who went. Gives the lanes that others have passed by too often.
+    pub(super) fn take_turns(
+        &mut self,
+        could_go: &BTreeSet<usize>,
+        went: &BTreeSet<usize>,
+    ) -> Vec<(usize, usize)> {
+        let mut starved = Vec::new();
+        for (no, lane) in self.lanes.iter_mut().enumerate() {
+            if went.contains(&no) || !could_go.contains(&no) {
+                lane.passed_by.clear();
+                continue;
+            }
+            for other in went {
+                let passes = lane.passed_by.entry(*other).or_default();
+                *passes += 1;
+                if *passes > PASSES {
+                    starved.push((no, *other));
+                }
+            }
+        }
+        starved
+    }
+
+    /// Takes a delivery out of its lane, wherever it stands.
+    pub(super) fn leave_lane(&mut self, id: DeliveryId) {
+        let Some(row) = self.rows.get(&id) else { return };
+        let lane = &mut self.lanes[row.lane];
+        lane.pending.remove(&id);
+        lane.sending.remove(&id);
+        if let Standing::Sending(lease) = &row.standing {
+            self.leases.remove(&(lease.ends, id));
+        }
+    }
+
+    pub(super) fn starts_to_wait(&mut self, id: DeliveryId, due: DateTime<Utc>) {
+        self.leave_lane(id);
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        (row.standing, row.due) = (Standing::Pending, due);
+        self.lanes[row.lane].pending.insert(id);
+        self.unfinished.insert(id);
+    }
+
+    pub(super) fn comes_to_its_end(&mut self, id: DeliveryId) {
+        self.leave_lane(id);
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.standing = Standing::Final;
+        }
+        self.unfinished.remove(&id);
+    }
+
+    /// The earliest instant at which a claim could find something, as far as this book can tell.
+    pub(super) fn next_instant(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let heads = (0..self.lanes.len())
+            .filter(|no| self.lanes[*no].limits.rate.is_none() && self.lanes[*no].is_open())
+            .filter_map(|no| self.head_due(no));
+        let lease = self.leases.first().map(|(ends, _)| *ends);
+        let at = heads.chain(lease).min()?;
+        Some(at.max(now) + TimeDelta::microseconds(1))
+    }
+}
