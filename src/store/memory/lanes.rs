@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::delivery::{Lane, LaneKey, Limits, Order};
 use crate::id::DeliveryId;
+use crate::time::before;
 
 /// A lane's place in [`Lanes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +21,9 @@ pub(super) struct Lanes {
     by_key: HashMap<LaneKey, LaneNo>,
     lanes: Vec<Waiting>,
     later: BTreeSet<(DateTime<Utc>, LaneNo)>,
+    /// Those of `later` that only their rate holds back, by the earliest instant at which the clock can have been when
+    /// they were put there. If it shows less, it was set back, and they are asked anew.
+    throttled: BTreeSet<(DateTime<Utc>, LaneNo)>,
     ready: BTreeSet<(DateTime<Utc>, u64, LaneNo)>,
     turns: u64,
     pub(super) rings: bool,
@@ -36,6 +40,8 @@ pub(super) struct Waiting {
     served_at: DateTime<Utc>,
     turn: u64,
     queued: Option<Place>,
+    /// Its entry in `throttled`.
+    throttled: Option<DateTime<Utc>>,
 }
 
 /// Where a lane stands.
@@ -62,6 +68,7 @@ impl Lanes {
                 served_at: DateTime::<Utc>::MIN_UTC,
                 turn: 0,
                 queued: None,
+                throttled: None,
             });
             LaneNo(self.lanes.len() - 1)
         });
@@ -95,17 +102,16 @@ impl Lanes {
     ) {
         self.leave_queue(no);
         let waiting = &mut self.lanes[no.0];
-        let Some(&(_, head)) = waiting.pending.first() else {
-            return;
+        let Some(at) = waiting.gives_at(&due, now) else {
+            return; // it comes back when there is something in it, or a place becomes free
         };
-        let at = if waiting.doomed {
-            DateTime::<Utc>::MIN_UTC
-        } else if waiting.has_place() {
-            let open_at = Some(waiting.lane.open_at(now)).filter(|at| *at > now);
-            open_at.map_or(due(head), |at| at.max(due(head)))
-        } else {
-            return; // it comes back when a place becomes free
-        };
+        if let Some(rate) = waiting.lane.limits.rate
+            && waiting.head().is_some_and(|head| at > due(head))
+        {
+            let clock_was_past = before(at, rate.longest_wait());
+            waiting.throttled = Some(clock_was_past);
+            self.throttled.insert((clock_was_past, no));
+        }
         waiting.queued = Some(Place::Later(at));
         self.later.insert((at, no));
         self.rings = true;
@@ -113,6 +119,9 @@ impl Lanes {
 
     fn leave_queue(&mut self, no: LaneNo) {
         let waiting = &mut self.lanes[no.0];
+        if let Some(clock_was_past) = waiting.throttled.take() {
+            self.throttled.remove(&(clock_was_past, no));
+        }
         match waiting.queued.take() {
             Some(Place::Later(at)) => self.later.remove(&(at, no)),
             Some(Place::Ready(since)) => self.ready.remove(&(since, waiting.turn, no)),
@@ -121,9 +130,21 @@ impl Lanes {
     }
 
     /// Up to `max` lanes whose turn it is, in order.
-    pub(super) fn ready(&mut self, max: usize, now: DateTime<Utc>) -> Vec<LaneNo> {
+    pub(super) fn ready(
+        &mut self,
+        max: usize,
+        due: impl Fn(DeliveryId) -> DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Vec<LaneNo> {
+        // If the clock was set back, some stand where they do by instants that have not come.
+        while let Some(&(_, no)) = self.throttled.last().filter(|(past, _)| *past > now) {
+            self.requeue(no, &due, now);
+        }
+        while let Some(&(.., no)) = self.ready.last().filter(|(since, ..)| *since > now) {
+            self.requeue(no, &due, now);
+        }
         while let Some(&(at, no)) = self.later.first().filter(|(at, _)| *at <= now) {
-            self.later.pop_first();
+            self.leave_queue(no);
             let waiting = &mut self.lanes[no.0];
             let since = at.max(waiting.served_at.min(now));
             waiting.queued = Some(Place::Ready(since));
@@ -150,6 +171,21 @@ impl Lanes {
 }
 
 impl Waiting {
+    /// From when on it has something to give, as things stand.
+    fn gives_at(
+        &self,
+        due: impl Fn(DeliveryId) -> DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let head = self.head()?;
+        if self.doomed {
+            return Some(DateTime::<Utc>::MIN_UTC);
+        }
+        let open_at = Some(self.lane.open_at(now)).filter(|at| *at > now);
+        self.has_place()
+            .then(|| open_at.map_or(due(head), |at| at.max(due(head))))
+    }
+
     fn has_place(&self) -> bool {
         let places = match self.lane.order {
             Order::Any => self.lane.limits.in_flight.get(),
@@ -184,5 +220,76 @@ impl Waiting {
             Order::Any => due,
             Order::Strict => DateTime::<Utc>::MIN_UTC,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::delivery::Rate;
+    use crate::time::after;
+
+    fn at(seconds: u64) -> DateTime<Utc> {
+        after(DateTime::UNIX_EPOCH, Duration::from_secs(seconds))
+    }
+
+    /// A lane in which the delivery of that number waits, due at that second.
+    fn open(lanes: &mut Lanes, number: u64, rate: Option<Rate>, now: DateTime<Utc>) -> LaneNo {
+        let limits = Limits {
+            rate,
+            ..Limits::default()
+        };
+        let key = LaneKey::webhook(&number.to_string().as_str().into());
+        let no = lanes.open(key, limits, Order::Any, true);
+        lanes.get(no).push(DeliveryId(number as i64), at(number));
+        lanes.requeue(no, due, now);
+        no
+    }
+
+    fn due(id: DeliveryId) -> DateTime<Utc> {
+        at(id.0.unsigned_abs())
+    }
+
+    #[test]
+    fn after_the_clock_went_back_what_is_not_due_takes_no_turn() {
+        let mut lanes = Lanes::default();
+        let early = open(&mut lanes, 1, None, at(0));
+        let late = open(&mut lanes, 50, None, at(0));
+        lanes.served(early, at(60));
+        lanes.requeue(early, due, at(60));
+        assert_eq!(lanes.ready(9, due, at(60)), [late, early]);
+        assert_eq!(lanes.ready(1, due, at(10)), [early]);
+    }
+
+    #[test]
+    fn after_the_clock_went_back_who_waited_before_keeps_the_turn() {
+        let mut lanes = Lanes::default();
+        let waiting = open(&mut lanes, 1, None, at(0));
+        lanes.served(waiting, at(60));
+        lanes.requeue(waiting, due, at(60));
+        assert_eq!(lanes.ready(9, due, at(60)), [waiting]);
+        let active = open(&mut lanes, 2, None, at(10));
+        for _ in 0..2 {
+            lanes.served(active, at(10));
+            lanes.requeue(active, due, at(10));
+        }
+        assert_eq!(lanes.ready(1, due, at(10)), [waiting]);
+    }
+
+    #[test]
+    fn after_the_clock_went_back_a_rate_does_not_stand_still() {
+        let rate = Rate {
+            interval: Duration::from_secs(1),
+            burst: NonZeroU32::MIN,
+        };
+        let mut lanes = Lanes::default();
+        let no = open(&mut lanes, 1, Some(rate), at(0));
+        lanes.get(no).lane.spend(1, at(600));
+        lanes.requeue(no, due, at(600));
+        assert_eq!(lanes.ready(9, due, at(600)), []);
+        assert_eq!(lanes.ready(9, due, at(5)), [no]);
     }
 }
