@@ -86,7 +86,7 @@ impl Worker {
                     flights.clear();
                     chores.push(shift.end_grace());
                 }
-                Some(Chore::HandedBack) => shift.handing_back = false,
+                Some(Chore::HandedBack) => shift.handing_back -= 1,
                 Some(Chore::Settled { settlements, settled }) => {
                     chores.extend(shift.settled(settlements, settled));
                 }
@@ -147,7 +147,8 @@ struct Shift<'a> {
     waiting: bool,
     /// Leaving a store alone that has failed.
     resting: bool,
-    handing_back: bool,
+    /// Calls that give claims back; there can be two, for what did not land and for what was found too late.
+    handing_back: usize,
     stopping: bool,
     grace_is_over: bool,
 }
@@ -162,19 +163,22 @@ impl<'a> Shift<'a> {
             looking: false,
             waiting: false,
             resting: false,
-            handing_back: false,
+            handing_back: 0,
             stopping: false,
             grace_is_over: false,
         }
     }
 
     fn is_over(&self) -> bool {
-        let idle = self.aloft.is_empty() && self.landed.is_empty() && !self.settling && !self.handing_back;
+        let idle =
+            self.aloft.is_empty() && self.landed.is_empty() && !self.settling && self.handing_back == 0;
         self.stopping && idle && !self.looking
     }
 
     fn land(&mut self, settlement: Settlement) {
-        if let Some(at) = self.aloft.iter().position(|(id, _)| *id == settlement.id) {
+        // By the fence too: a worker that lost a lease may hold the same delivery anew.
+        let claim = (settlement.id, settlement.fence);
+        if let Some(at) = self.aloft.iter().position(|aloft| *aloft == claim) {
             self.aloft.swap_remove(at);
         }
         self.landed.push(settlement);
@@ -282,7 +286,7 @@ impl<'a> Shift<'a> {
 
     /// If the store will not have them back, the leases end by themselves.
     fn hand_back(&mut self, claims: Vec<(DeliveryId, Fence)>) -> BoxFuture<'a, Chore> {
-        self.handing_back = true;
+        self.handing_back += 1;
         let parts = self.parts;
         async move {
             let _ = parts.store.release(claims, parts.timer.now()).await;
