@@ -17,7 +17,8 @@ use std::process::ExitCode;
 
 use ringback::testing::simulation::{Mutant, Report, Simulation};
 
-const USAGE: &str = "usage: simulate [--seeds N] [--first-seed S] [--deliveries N] [--store memory] [--mutant NAME]
+const USAGE: &str =
+    "usage: simulate [--seeds N] [--first-seed S] [--deliveries N] [--store memory] [--mutant NAME]
        simulate --trace SEED [--deliveries N] [--store memory] [--mutant NAME]
        simulate --list-mutants";
 
@@ -57,7 +58,10 @@ fn run(options: &Options, out: &mut impl Write) -> io::Result<bool> {
             for seed in (first..).take(usize::try_from(seeds).unwrap_or(usize::MAX)) {
                 report.add(options.simulation(seed).run());
                 // A broken world has said what is broken.
-                if options.mutant.is_some_and(|mutant| report.count(mutant.breaks()) > 0) {
+                if options
+                    .mutant
+                    .is_some_and(|mutant| report.count(mutant.breaks()) > 0)
+                {
                     break;
                 }
             }
@@ -83,12 +87,12 @@ enum Action {
 impl Options {
     /// `None` for anything but what the usage says.
     fn parse(mut arguments: impl Iterator<Item = OsString>) -> Option<Self> {
-        let (mut seeds, mut first, mut deliveries) = (20, 1, 60);
+        let (mut seeds, mut first, mut deliveries) = (None, 1, 60);
         let (mut trace, mut list, mut mutant) = (None, false, None);
         while let Some(argument) = arguments.next() {
             let mut number = || arguments.next()?.to_str()?.parse().ok();
             match argument.to_str()? {
-                "--seeds" => seeds = number()?,
+                "--seeds" => seeds = Some(number()?),
                 "--first-seed" => first = number()?,
                 "--deliveries" => deliveries = number()?,
                 "--trace" => trace = Some(number()?),
@@ -98,6 +102,8 @@ impl Options {
                 _ => return None,
             }
         }
+        // A mutant is run until it is found.
+        let seeds = seeds.unwrap_or(if mutant.is_some() { 500 } else { 20 });
         let action = match trace {
             _ if list => Action::ListMutants,
             Some(seed) => Action::Trace(seed),

@@ -4,6 +4,7 @@
 mod conformance;
 mod schedule;
 mod signature;
+mod simulation;
 mod transport;
 mod url;
 mod worker;

@@ -36,7 +36,11 @@ impl Actor {
         let mut events = 0;
         while self.ledger.book().deliveries() < deliveries && events < deliveries.saturating_mul(8) {
             self.nap(0, most_gap.max(2)).await;
-            let batch = if self.lots.chance(100) { 1 + self.lots.below(4) } else { 1 };
+            let batch = if self.lots.chance(100) {
+                1 + self.lots.below(4)
+            } else {
+                1
+            };
             events += batch;
             let happenings: Vec<_> = (0..batch).filter_map(|_| world.happens()).collect();
             self.take_in(&happenings).await;

@@ -62,11 +62,7 @@ impl Executor {
         let Some(task) = self.tasks.get_mut(&no) else {
             return true;
         };
-        let ended = task
-            .future
-            .as_mut()
-            .poll(&mut Context::from_waker(&task.waker))
-            == Poll::Ready(());
+        let ended = task.future.as_mut().poll(&mut Context::from_waker(&task.waker)) == Poll::Ready(());
         if ended {
             self.drop_task(no);
         }

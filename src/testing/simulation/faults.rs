@@ -167,10 +167,16 @@ pub(super) struct Weather {
 impl Weather {
     pub(super) fn of(seed: u64) -> Self {
         let lots = Lots::new(seed, 1);
-        let upto = |most: u64| if lots.below(3) == 0 { 0 } else { 1 + lots.below(most) };
+        let upto = |most: u64| {
+            if lots.below(3) == 0 {
+                0
+            } else {
+                1 + lots.below(most)
+            }
+        };
         Self {
-            crash: upto(6),
-            freeze: upto(5),
+            crash: upto(30),
+            freeze: upto(20),
             refuse: upto(60),
             lose_reply: upto(60),
             slow_store: upto(120),

@@ -62,14 +62,20 @@ pub enum WorkerMutant {
 const STORES: &[(StoreMutant, Invariant)] = &[
     (StoreMutant::FenceIgnored, Invariant::SettledAfterLostLease),
     (StoreMutant::FenceStuck, Invariant::LeaseDisregarded),
-    (StoreMutant::LateSettlementAnsweredDone, Invariant::SettledAfterLostLease),
+    (
+        StoreMutant::LateSettlementAnsweredDone,
+        Invariant::SettledAfterLostLease,
+    ),
     (StoreMutant::ClaimedTwice, Invariant::LeaseDisregarded),
     (StoreMutant::HistoryLost, Invariant::AttemptsMiscounted),
     (StoreMutant::InterruptionUncounted, Invariant::AttemptsMiscounted),
     (StoreMutant::InterruptionUnmarked, Invariant::AttemptsMiscounted),
     (StoreMutant::RetryBeforeDue, Invariant::SentBeforeDue),
     (StoreMutant::LeaseShortened, Invariant::LeaseDisregarded),
-    (StoreMutant::AcknowledgedBeforeStored, Invariant::AcknowledgedNotStored),
+    (
+        StoreMutant::AcknowledgedBeforeStored,
+        Invariant::AcknowledgedNotStored,
+    ),
     (StoreMutant::DuplicateSentAgain, Invariant::DuplicatedWithoutFault),
     (StoreMutant::ConflictAccepted, Invariant::EnqueueMisjudged),
     (StoreMutant::TurnsDropped, Invariant::Unfair),
@@ -85,16 +91,52 @@ const STORES: &[(StoreMutant, Invariant)] = &[
 
 /// The broken workers, their names, and what each breaks.
 const WORKERS: &[(WorkerMutant, &str, Invariant)] = &[
-    (WorkerMutant::LeaseTooShort, "lease-too-short", Invariant::LeaseOutlived),
-    (WorkerMutant::SettlesBeforeSending, "settles-before-sending", Invariant::AttemptsMiscounted),
-    (WorkerMutant::RefusalTakenForAccepted, "refusal-taken-for-accepted", Invariant::Lost),
+    (
+        WorkerMutant::LeaseTooShort,
+        "lease-too-short",
+        Invariant::LeaseOutlived,
+    ),
+    (
+        WorkerMutant::SettlesBeforeSending,
+        "settles-before-sending",
+        Invariant::AttemptsMiscounted,
+    ),
+    (
+        WorkerMutant::RefusalTakenForAccepted,
+        "refusal-taken-for-accepted",
+        Invariant::Lost,
+    ),
     (WorkerMutant::NeverRetries, "never-retries", Invariant::Lost),
-    (WorkerMutant::RetriesAtOnce, "retries-at-once", Invariant::SentBeforeDue),
-    (WorkerMutant::SendsTwice, "sends-twice", Invariant::DuplicatedWithoutFault),
-    (WorkerMutant::PostponementCounted, "postponement-counted", Invariant::AttemptsMiscounted),
-    (WorkerMutant::AcceptedSentAgain, "accepted-sent-again", Invariant::DuplicatedWithoutFault),
-    (WorkerMutant::ScopeIgnored, "scope-ignored", Invariant::ScopeLeaked),
-    (WorkerMutant::StopsWithoutRelease, "stops-without-release", Invariant::StoppedUncleanly),
+    (
+        WorkerMutant::RetriesAtOnce,
+        "retries-at-once",
+        Invariant::SentBeforeDue,
+    ),
+    (
+        WorkerMutant::SendsTwice,
+        "sends-twice",
+        Invariant::DuplicatedWithoutFault,
+    ),
+    (
+        WorkerMutant::PostponementCounted,
+        "postponement-counted",
+        Invariant::AttemptsMiscounted,
+    ),
+    (
+        WorkerMutant::AcceptedSentAgain,
+        "accepted-sent-again",
+        Invariant::DuplicatedWithoutFault,
+    ),
+    (
+        WorkerMutant::ScopeIgnored,
+        "scope-ignored",
+        Invariant::ScopeLeaked,
+    ),
+    (
+        WorkerMutant::StopsWithoutRelease,
+        "stops-without-release",
+        Invariant::StoppedUncleanly,
+    ),
 ];
 
 impl Mutant {
@@ -277,7 +319,12 @@ impl Hooks for Surroundings {
                     webhook.scope = scope.clone();
                     Arc::new(webhook)
                 };
-                webhooks.extend(strangers.into_iter().filter(|w| w.scope != *scope).map(as_our_own));
+                webhooks.extend(
+                    strangers
+                        .into_iter()
+                        .filter(|w| w.scope != *scope)
+                        .map(as_our_own),
+                );
             }
         }
         Ok(webhooks)

@@ -131,7 +131,9 @@ impl HttpSender for Line {
                 let mut response = Response::new(Bytes::new());
                 *response.status_mut() = status;
                 if let Some(hint) = hint {
-                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(hint));
+                    response
+                        .headers_mut()
+                        .insert(RETRY_AFTER, HeaderValue::from(hint));
                 }
                 Ok(response)
             }
@@ -156,7 +158,11 @@ impl Line {
         let mut book = self.ledger.book();
         let id = arrival.delivery;
         book.log(|| {
-            let what = if reaction.is_accepted { "accepted" } else { "not accepted" };
+            let what = if reaction.is_accepted {
+                "accepted"
+            } else {
+                "not accepted"
+            };
             format!("worker {} sends {id}#{}: {what}", arrival.worker.0, arrival.fence)
         });
         if let Some(fault) = reaction.fault {
@@ -170,7 +176,9 @@ impl Line {
 
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("worker", &self.worker).finish_non_exhaustive()
+        f.debug_struct("Line")
+            .field("worker", &self.worker)
+            .finish_non_exhaustive()
     }
 }
 

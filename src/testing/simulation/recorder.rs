@@ -25,10 +25,7 @@ pub(super) struct Recorder {
 }
 
 /// What the store now holds of these deliveries.
-pub(super) async fn read_back(
-    inner: &dyn Store,
-    ids: Vec<DeliveryId>,
-) -> Result<Vec<Readback>, StoreError> {
+pub(super) async fn read_back(inner: &dyn Store, ids: Vec<DeliveryId>) -> Result<Vec<Readback>, StoreError> {
     let mut found = Vec::new();
     for id in ids {
         let record = inner.delivery(id).await?;

@@ -87,18 +87,18 @@ impl Report {
 impl fmt::Display for Report {
     /// A table: what there was, each kind of fault, each kind of violation; then the violations themselves.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seeds                       {:>9}", self.seeds)?;
-        writeln!(f, "deliveries                  {:>9}", self.deliveries)?;
-        writeln!(f, "attempts                    {:>9}", self.attempts)?;
-        writeln!(f, "accepted again              {:>9}", self.duplicates)?;
-        writeln!(f, "sent after a lost lease     {:>9}", self.late_requests)?;
+        writeln!(f, "seeds                         {:>9}", self.seeds)?;
+        writeln!(f, "deliveries                    {:>9}", self.deliveries)?;
+        writeln!(f, "attempts                      {:>9}", self.attempts)?;
+        writeln!(f, "accepted again                {:>9}", self.duplicates)?;
+        writeln!(f, "sent after a lost lease       {:>9}", self.late_requests)?;
         writeln!(f, "faults")?;
         for kind in FaultKind::ALL {
-            writeln!(f, "  {:<25} {:>9}", kind.as_str(), self.faults.count(kind))?;
+            writeln!(f, "  {:<27} {:>9}", kind.as_str(), self.faults.count(kind))?;
         }
         write!(f, "violations")?;
         for invariant in Invariant::ALL {
-            write!(f, "\n  {:<25} {:>9}", invariant.as_str(), self.count(invariant))?;
+            write!(f, "\n  {:<27} {:>9}", invariant.as_str(), self.count(invariant))?;
         }
         for violation in &self.violations {
             write!(f, "\n{violation}")?;

@@ -121,6 +121,10 @@ impl fmt::Display for Violation {
             invariant,
             seen,
         } = self;
-        write!(f, "{invariant}: {seen} (seed {seed}, after {:.3} s)", after.as_secs_f64())
+        write!(
+            f,
+            "{invariant}: {seen} (seed {seed}, after {:.3} s)",
+            after.as_secs_f64()
+        )
     }
 }

@@ -1,6 +1,7 @@
 //! What claims give out, and what they leave waiting.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -11,6 +12,9 @@ use crate::id::DeliveryId;
 use crate::store::{ClaimRequest, Claimed, Replayed};
 use crate::testing::simulation::faults::FaultKind;
 use crate::testing::simulation::violation::Invariant;
+
+/// How long a call of the store can be under way while its worker is not disturbed.
+const LONGEST_CALL: Duration = Duration::from_secs(2);
 
 impl Book {
     /// The deliveries that a claim may change without giving them out: those whose leases have ended, and those of
@@ -41,6 +45,7 @@ impl Book {
                 format!("worker {} claims {}", actor.0, list.join(" "))
             });
         }
+        self.note_wanting(now);
         let could_go = self.could_go(now);
         let mut went = BTreeSet::new();
         for claimed in claimed {
@@ -114,27 +119,33 @@ impl Book {
         let flight = Flight {
             worker: actor,
             lease_ends: ends,
-            claimed: self.time.passed(),
+            claimed: self.time.passed().saturating_sub(LONGEST_CALL),
             exchange: None,
         };
         if let Some(row) = self.rows.get_mut(&id) {
             row.standing = Standing::Sending(Lease { holder: actor, ends });
             row.fence = claimed.fence;
             // A claim that this worker never sent under is one whose answer it did not get.
-            row.flights.retain(|_, flight| flight.worker != actor || flight.exchange.is_some());
+            row.flights
+                .retain(|_, flight| flight.worker != actor || flight.exchange.is_some());
             row.flights.insert(claimed.fence, flight);
         }
         self.unfinished.insert(id);
         self.leases.insert((ends, id));
+        let passed = self.time.passed();
         let lane = &mut self.lanes[lane_no];
         lane.sending.insert(id);
-        let (places, rate_let_it) = (lane.places(), lane.spend(now));
+        let (places, rate_let_it) = (lane.places(), lane.spend(now, passed));
         let key = lane.key.clone();
         if self.leases_held(lane_no, now) > places {
-            self.breach(Invariant::OverLimitInFlight, || format!("{key} has more than {places} in flight"));
+            self.breach(Invariant::OverLimitInFlight, || {
+                format!("{key} has more than {places} in flight")
+            });
         }
         if !rate_let_it {
-            self.breach(Invariant::RateExceeded, || format!("{key} goes faster than its rate"));
+            self.breach(Invariant::RateExceeded, || {
+                format!("{key} goes faster than its rate")
+            });
         }
         Some(lane_no)
     }
@@ -151,9 +162,11 @@ impl Book {
                 wrong.push((invariant, seen()));
             }
         };
-        check(!matches!(row.standing, Standing::Sending(_)), Invariant::LeaseDisregarded, &|| {
-            "claimed while another claim held it".to_owned()
-        });
+        check(
+            !matches!(row.standing, Standing::Sending(_)),
+            Invariant::LeaseDisregarded,
+            &|| "claimed while another claim held it".to_owned(),
+        );
         check(claimed.fence > row.fence, Invariant::LeaseDisregarded, &|| {
             format!("fence {} after {}", claimed.fence, row.fence)
         });
@@ -177,7 +190,11 @@ impl Book {
             format!("claimed while {} was off", lane.key)
         });
         if lane.order == Order::Strict {
-            let older = lane.pending.iter().chain(&lane.sending).any(|other| *other < claimed.id);
+            let older = lane
+                .pending
+                .iter()
+                .chain(&lane.sending)
+                .any(|other| *other < claimed.id);
             let other = lane.sending.iter().any(|other| *other != claimed.id);
             check(!older && !other, Invariant::OutOfStrictOrder, &|| {
                 format!("claimed in {} beside or before others", lane.key)
@@ -228,7 +245,9 @@ impl Book {
             self.starts_to_wait(id, now);
         }
         if !is_right {
-            self.breach(Invariant::IllegalTransition, || format!("the replay of {id} is {replayed:?}"));
+            self.breach(Invariant::IllegalTransition, || {
+                format!("the replay of {id} is {replayed:?}")
+            });
         }
         self.compare_one(after);
     }

@@ -30,11 +30,19 @@ impl Book {
             State::Dead(DeadReason::Exhausted | DeadReason::Gone) => true,
             State::Dead(_) => false,
             State::Held | State::Pending | State::Sending => {
-                return self.breach(Invariant::NotTerminating, || format!("delivery {id} is still {state}"));
+                return self.breach(Invariant::NotTerminating, || {
+                    format!("delivery {id} is still {state}")
+                });
             }
         };
-        let history: Vec<_> = found.attempts.iter().map(|attempt| attempt.report.outcome).collect();
-        let is_numbered = (1..).zip(&found.attempts).all(|(number, attempt)| attempt.number == number);
+        let history: Vec<_> = found
+            .attempts
+            .iter()
+            .map(|attempt| attempt.report.outcome)
+            .collect();
+        let is_numbered = (1..)
+            .zip(&found.attempts)
+            .all(|(number, attempt)| attempt.number == number);
         if !is_numbered || history != row.history {
             let (seen, numbered) = (row.history.clone(), is_numbered);
             self.breach(Invariant::AttemptsMiscounted, || {
@@ -42,7 +50,9 @@ impl Book {
             });
         }
         if !is_justified {
-            self.breach(Invariant::Lost, || format!("delivery {id} is {state} without a reason"));
+            self.breach(Invariant::Lost, || {
+                format!("delivery {id} is {state} without a reason")
+            });
         }
         self.compare_one(found);
     }

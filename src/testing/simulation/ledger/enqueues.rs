@@ -42,7 +42,13 @@ impl Book {
         let Enqueued::Fresh(ids) = answer else { return };
         if stored.iter().map(|record| record.id).ne(ids.iter().copied()) {
             self.breach(Invariant::AcknowledgedNotStored, || {
-                format!("of {}/{}, {} of {} deliveries are stored", key.0, key.1, stored.len(), ids.len())
+                format!(
+                    "of {}/{}, {} of {} deliveries are stored",
+                    key.0,
+                    key.1,
+                    stored.len(),
+                    ids.len()
+                )
             });
         }
         let states: BTreeMap<_, _> = stored.iter().map(|record| (record.id, record.state)).collect();
@@ -73,11 +79,16 @@ impl Book {
                 let lane = &self.lanes[*no];
                 if lane.scope.as_ref() != Some(new.event.scope()) {
                     self.breach(Invariant::ScopeLeaked, || {
-                        format!("an event of {} is enqueued for a webhook elsewhere", new.event.scope())
+                        format!(
+                            "an event of {} is enqueued for a webhook elsewhere",
+                            new.event.scope()
+                        )
                     });
                     return;
                 }
-                let Some(webhook) = self.webhooks.get(webhook) else { return };
+                let Some(webhook) = self.webhooks.get(webhook) else {
+                    return;
+                };
                 (*no, webhook.url.clone(), webhook.profile.clone())
             }
             Target::Call(call) => {
@@ -142,12 +153,17 @@ impl Book {
         let name = || format!("{}/{}", event.scope(), event.id());
         if !is_right {
             self.breach(Invariant::EnqueueMisjudged, || {
-                format!("for {} the application expected to be {expected:?}, and got {answer:?}", name())
+                format!(
+                    "for {} the application expected to be {expected:?}, and got {answer:?}",
+                    name()
+                )
             });
         }
         if let (Acknowledgement::Taken { by_webhooks: true }, Ok(receipt)) = (expected, answer) {
             for webhook in self.unserved(event, receipt) {
-                self.breach(Invariant::Lost, || format!("{} has no delivery to {webhook}", name()));
+                self.breach(Invariant::Lost, || {
+                    format!("{} has no delivery to {webhook}", name())
+                });
             }
         }
     }

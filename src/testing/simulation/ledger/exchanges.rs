@@ -116,7 +116,10 @@ impl Book {
         if is_first && is_held && self.lanes[lane].order == Order::Strict {
             // One that is replayed has had its turn.
             let waiting = |(_, row): &(&DeliveryId, &super::row::Row)| {
-                row.lane == lane && !row.accepted && row.replays == 0 && !matches!(row.standing, Standing::Final)
+                row.lane == lane
+                    && !row.accepted
+                    && row.replays == 0
+                    && !matches!(row.standing, Standing::Final)
             };
             let older = self.rows.range(..id).find(waiting).map(|(older, _)| *older);
             if let Some(older) = older {

@@ -9,11 +9,18 @@ use super::Book;
 use super::row::Standing;
 use crate::delivery::{LaneKey, Limits, Order, Webhook};
 use crate::id::{DeliveryId, Scope, WebhookId};
-use crate::time::{after, elapsed};
+use crate::time::{Clock, after, elapsed};
 
 /// How often another lane may go while one that could go does not. One turn each is the rule; what is due at the
 /// same instant may go in either order.
 const PASSES: u32 = 3;
+
+/// A clock that is set back by about so much may be waited for by rates: by 10 seconds, and a little for calls that
+/// were under way and still speak of the time before.
+const CLOCK_SKEW: Duration = Duration::from_secs(12);
+
+/// How long a call of the store can be under way, with its worker frozen meanwhile, more than once.
+const LONGEST_CALL: Duration = Duration::from_secs(80);
 
 /// Stores keep instants to the microsecond, and a rate adds up many.
 const RATE_ROUNDING: Duration = Duration::from_millis(1);
@@ -30,6 +37,10 @@ pub(super) struct LaneBook {
     pub(super) sending: BTreeSet<DeliveryId>,
     /// When the rate would have come to rest, had nothing been held back.
     rests_at: Option<DateTime<Utc>>,
+    /// When it last gave something, by what had passed.
+    gave: Option<Duration>,
+    /// Since when it has had something due and a place for it, by what had passed.
+    wanted_since: Option<Duration>,
     /// How often each other lane went while this one could have gone.
     passed_by: BTreeMap<usize, u32>,
 }
@@ -47,23 +58,47 @@ impl LaneBook {
         self.enabled && !self.removed && self.sending.len() < self.places()
     }
 
+    /// Whether its rate holds nothing back for sure: it has none, or has rested for so long that all of the burst is
+    /// there again. Where the wall clock was set, it may be waited for, but not for ever.
+    fn is_rested(&self, passed: Duration, clock_set: Option<Duration>) -> bool {
+        let (Some(rate), Some(gave)) = (self.limits.rate, self.gave) else {
+            return true;
+        };
+        let burst = rate.interval * (rate.burst.get() + 1);
+        let is_undisturbed = clock_set.is_none_or(|at| at + LONGEST_CALL < gave);
+        (is_undisturbed && passed > gave + burst)
+            || self
+                .wanted_since
+                .is_some_and(|since| passed > since + burst + CLOCK_SKEW)
+    }
+
     /// Notes one more that goes. Whether the rate had let it.
-    pub(super) fn spend(&mut self, now: DateTime<Utc>) -> bool {
+    pub(super) fn spend(&mut self, now: DateTime<Utc>, passed: Duration) -> bool {
+        (self.gave, self.wanted_since) = (Some(passed), None);
         let Some(rate) = self.limits.rate else { return true };
-        let rests_at = after(self.rests_at.map_or(now, |at| at.max(now)), rate.interval);
+        let burst = rate.interval * rate.burst.get();
+        // A call that was under way while the clock was set back speaks of a time that has not come.
+        let former = self.rests_at.filter(|at| *at <= after(now, burst + CLOCK_SKEW));
+        let rests_at = after(former.map_or(now, |at| at.max(now)), rate.interval);
         self.rests_at = Some(rests_at);
-        elapsed(now, rests_at) <= rate.interval * rate.burst.get() + RATE_ROUNDING
+        elapsed(now, rests_at) <= burst + RATE_ROUNDING
     }
 
     pub(super) fn forget_time(&mut self) {
-        self.rests_at = None;
+        (self.rests_at, self.wanted_since) = (None, None);
         self.passed_by.clear();
     }
 }
 
 impl Book {
     pub(in super::super) fn webhook_saved(&mut self, webhook: &Webhook) {
-        self.log(|| format!("webhook {} is {}", webhook.url, if webhook.enabled { "on" } else { "off" }));
+        self.log(|| {
+            format!(
+                "webhook {} is {}",
+                webhook.url,
+                if webhook.enabled { "on" } else { "off" }
+            )
+        });
         self.webhooks.insert(webhook.id.clone(), webhook.clone());
         let key = LaneKey::webhook(&webhook.id);
         let no = self.lane(key, Some(webhook.scope.clone()), webhook.limits);
@@ -95,6 +130,8 @@ impl Book {
                     pending: BTreeSet::new(),
                     sending: BTreeSet::new(),
                     rests_at: None,
+                    gave: None,
+                    wanted_since: None,
                     passed_by: BTreeMap::new(),
                 });
                 self.lanes.len() - 1
@@ -114,17 +151,39 @@ impl Book {
         }
     }
 
-    /// The lanes that could go now, but for those with a rate, whose instants are their own affair.
+    /// The lanes that give something whatever their rate, as soon as it is due. Of rates nothing is known where the
+    /// caller's present is not the present, since its call was long under way.
+    fn giving(&self, now: DateTime<Utc>) -> impl Iterator<Item = usize> {
+        let (passed, is_present) = (self.time.passed(), now == self.time.now());
+        let is_giving = move |lane: &LaneBook| {
+            let is_rested = is_present && lane.is_rested(passed, self.clock_set);
+            lane.is_open() && (is_rested || lane.limits.rate.is_none())
+        };
+        (0..self.lanes.len()).filter(move |no| is_giving(&self.lanes[*no]))
+    }
+
+    /// Notes which lanes want to give something now.
+    pub(super) fn note_wanting(&mut self, now: DateTime<Utc>) {
+        let passed = self.time.passed();
+        for no in 0..self.lanes.len() {
+            let wants = self.lanes[no].is_open() && self.head_due(no).is_some_and(|due| due <= now);
+            let since = self.lanes[no].wanted_since.unwrap_or(passed);
+            self.lanes[no].wanted_since = wants.then_some(since);
+        }
+    }
+
+    /// The lanes that could go now.
     pub(super) fn could_go(&self, now: DateTime<Utc>) -> BTreeSet<usize> {
-        (0..self.lanes.len())
-            .filter(|no| self.lanes[*no].limits.rate.is_none() && self.lanes[*no].is_open())
+        self.giving(now)
             .filter(|no| self.head_due(*no).is_some_and(|due| due <= now))
             .collect()
     }
 
-    /// Whether a removed webhook still has deliveries waiting to be buried, which takes up turns.
+    /// Whether a removed webhook still has deliveries to be buried, which takes up turns.
     pub(super) fn has_burials(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.removed && !lane.pending.is_empty())
+        self.lanes
+            .iter()
+            .any(|lane| lane.removed && !(lane.pending.is_empty() && lane.sending.is_empty()))
     }
 
     /// Notes who went. Gives the lanes that others have passed by too often.
@@ -179,9 +238,7 @@ impl Book {
 
     /// The earliest instant at which a claim could find something, as far as this book can tell.
     pub(super) fn next_instant(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let heads = (0..self.lanes.len())
-            .filter(|no| self.lanes[*no].limits.rate.is_none() && self.lanes[*no].is_open())
-            .filter_map(|no| self.head_due(no));
+        let heads = self.giving(now).filter_map(|no| self.head_due(no));
         let lease = self.leases.first().map(|(ends, _)| *ends);
         let at = heads.chain(lease).min()?;
         Some(at.max(now) + TimeDelta::microseconds(1))

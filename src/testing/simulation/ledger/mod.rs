@@ -20,9 +20,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use self::lanes::LaneBook;
 pub(super) use self::enqueues::Acknowledgement;
 pub(super) use self::exchanges::{Arrival, Heard};
+use self::lanes::LaneBook;
 pub(super) use self::row::Readback;
 use self::row::{Row, Standing};
 use super::faults::{FaultKind, Faults};
@@ -215,7 +215,10 @@ impl Book {
     /// Whether anything kept this worker, since then, from knowing how much time had passed.
     fn was_disturbed(&self, actor: ActorNo, since: Duration) -> bool {
         let frozen = self.actors.get(&actor).and_then(|actor| actor.frozen);
-        [frozen, self.clock_set].into_iter().flatten().any(|at| at >= since)
+        [frozen, self.clock_set]
+            .into_iter()
+            .flatten()
+            .any(|at| at >= since)
     }
 
     /// Notes where a delivery stands, and whether it may have come there.
@@ -237,10 +240,14 @@ impl Book {
     }
 
     fn compare_one(&mut self, found: &Readback) {
-        let Some(row) = self.rows.get(&found.id) else { return };
+        let Some(row) = self.rows.get(&found.id) else {
+            return;
+        };
         let id = found.id;
         let Some(record) = &found.record else {
-            return self.breach(Invariant::Lost, || format!("delivery {id} is not in the store any more"));
+            return self.breach(Invariant::Lost, || {
+                format!("delivery {id} is not in the store any more")
+            });
         };
         let (expected, due) = (row.state(), row.due);
         let (attempts, entries) = (row.attempts, row.history.len());

@@ -62,7 +62,7 @@ pub(super) struct Lease {
 pub(super) struct Flight {
     pub(super) worker: ActorNo,
     pub(super) lease_ends: DateTime<Utc>,
-    /// When it was claimed, by what had passed.
+    /// When the claim was begun, or a little before, by what had passed.
     pub(super) claimed: Duration,
     pub(super) exchange: Option<Exchange>,
 }
@@ -101,7 +101,9 @@ impl Row {
 /// Whether the table leads from one state to another; by way of pending, where an ended lease came between.
 pub(super) fn may_follow(from: State, to: State, by_replay: bool) -> bool {
     let leads = |from: State, to: State| {
-        let table = TRANSITIONS.iter().any(|line| line.to == to && line.replay == by_replay);
+        let table = TRANSITIONS
+            .iter()
+            .any(|line| line.to == to && line.replay == by_replay);
         table && from.advance(to).is_ok() && (by_replay || !from.is_final())
     };
     from == to || leads(from, to) || (from == State::Sending && leads(State::Pending, to))
@@ -119,6 +121,10 @@ mod tests {
         assert!(!may_follow(dead, State::Pending, false));
         assert!(!may_follow(State::Delivered, State::Sending, false));
         assert!(!may_follow(State::Pending, State::Delivered, false));
-        assert!(may_follow(State::Sending, State::Dead(DeadReason::WebhookDeleted), false));
+        assert!(may_follow(
+            State::Sending,
+            State::Dead(DeadReason::WebhookDeleted),
+            false
+        ));
     }
 }

@@ -17,9 +17,15 @@ impl Book {
     pub(in super::super) fn settled(&mut self, actor: ActorNo, settlement: &Settlement, answer: Settled) {
         let Settlement { id, fence, next, .. } = settlement;
         self.log(|| {
-            let outcome = settlement.attempt.as_ref().map(|attempt| attempt.outcome.to_string());
+            let outcome = settlement
+                .attempt
+                .as_ref()
+                .map(|attempt| attempt.outcome.to_string());
             let outcome = outcome.as_deref().unwrap_or("no attempt");
-            format!("worker {} settles {id}#{fence}: {outcome}, {next:?}: {answer:?}", actor.0)
+            format!(
+                "worker {} settles {id}#{fence}: {outcome}, {next:?}: {answer:?}",
+                actor.0
+            )
         });
         if !self.takes_effect(*id, *fence, answer) {
             return;
@@ -87,11 +93,20 @@ impl Book {
 fn judge(row: &Row, flight: Option<&Flight>, settlement: &Settlement) -> Option<Fault> {
     let exchange = flight.and_then(|flight| flight.exchange.as_ref());
     match (&settlement.attempt, exchange) {
-        (None, Some(_)) => Some((Invariant::AttemptsMiscounted, "an attempt was made and not counted")),
+        (None, Some(_)) => Some((
+            Invariant::AttemptsMiscounted,
+            "an attempt was made and not counted",
+        )),
         (None, None) => judge_without_attempt(row, settlement.next),
-        (Some(_), None) => Some((Invariant::AttemptsMiscounted, "an attempt is reported that was not made")),
+        (Some(_), None) => Some((
+            Invariant::AttemptsMiscounted,
+            "an attempt is reported that was not made",
+        )),
         (Some(_), Some(exchange)) => match exchange.ended {
-            None => Some((Invariant::AttemptsMiscounted, "an attempt is reported that is not over")),
+            None => Some((
+                Invariant::AttemptsMiscounted,
+                "an attempt is reported that is not over",
+            )),
             Some((ended, heard)) => judge_attempt(row, heard, ended, settlement.next),
         },
     }
@@ -101,20 +116,16 @@ fn judge(row: &Row, flight: Option<&Flight>, settlement: &Settlement) -> Option<
 fn judge_without_attempt(row: &Row, next: Next) -> Option<Fault> {
     let decided = row.interrupted.then(|| row.decide(row.attempts, row.due, None));
     match (next, decided) {
-        (Next::Retry(due), Some(Decision::RetryAt(at))) if due < at - ROUNDING => {
-            Some((Invariant::SentBeforeDue, "put off for less than its schedule says"))
-        }
+        (Next::Retry(due), Some(Decision::RetryAt(at))) if due < at - ROUNDING => Some((
+            Invariant::SentBeforeDue,
+            "put off for less than its schedule says",
+        )),
         (Next::Retry(_), _) | (Next::Exhausted, Some(Decision::GiveUp)) => None,
         _ => Some((Invariant::Lost, "it ended without an attempt")),
     }
 }
 
-fn judge_attempt(
-    row: &Row,
-    heard: Heard,
-    ended: DateTime<Utc>,
-    next: Next,
-) -> Option<Fault> {
+fn judge_attempt(row: &Row, heard: Heard, ended: DateTime<Utc>, next: Next) -> Option<Fault> {
     let (verdict, hint) = match heard {
         Heard::Answer(status, hint) => (row.profile.classification().classify(status), hint),
         Heard::Nothing => (Verdict::Failed, None),
@@ -128,14 +139,21 @@ fn judge_attempt(
         ),
         (_, Next::Delivered) => (Invariant::Lost, "taken for delivered, though nobody accepted it"),
         (_, Next::Gone) => (Invariant::Lost, "taken for gone, though nobody said so"),
-        (Verdict::Gone, _) => (Invariant::AttemptsMiscounted, "tried again, though the receiver is gone"),
+        (Verdict::Gone, _) => (
+            Invariant::AttemptsMiscounted,
+            "tried again, though the receiver is gone",
+        ),
         (Verdict::Failed, Next::Exhausted) if decided == Decision::GiveUp => return None,
         (Verdict::Failed, Next::Exhausted) => (Invariant::Lost, "given up before its schedule ends"),
         (Verdict::Failed, Next::Retry(due)) => match decided {
-            Decision::GiveUp => (Invariant::AttemptsMiscounted, "tried again after its schedule ended"),
-            Decision::RetryAt(at) if due < at - ROUNDING => {
-                (Invariant::SentBeforeDue, "to be tried earlier than its schedule says")
-            }
+            Decision::GiveUp => (
+                Invariant::AttemptsMiscounted,
+                "tried again after its schedule ended",
+            ),
+            Decision::RetryAt(at) if due < at - ROUNDING => (
+                Invariant::SentBeforeDue,
+                "to be tried earlier than its schedule says",
+            ),
             Decision::RetryAt(_) => return None,
         },
     };
