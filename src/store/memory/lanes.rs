@@ -150,7 +150,21 @@ impl Lanes {
             waiting.queued = Some(Place::Ready(since));
             self.ready.insert((since, waiting.turn, no));
         }
-        self.ready.iter().take(max).map(|(.., no)| *no).collect()
+        let (mut turns, mut shut) = (Vec::new(), Vec::new());
+        for (.., no) in &self.ready {
+            if turns.len() == max {
+                break;
+            }
+            // A rate that was open is not so any more if the clock was set back a little.
+            match self.lanes[no.0].gives_at(&due, now) {
+                Some(at) if at <= now => turns.push(*no),
+                _ => shut.push(*no),
+            }
+        }
+        for no in shut {
+            self.requeue(no, &due, now);
+        }
+        turns
     }
 
     /// Notes that a lane has had its turn.
@@ -277,6 +291,21 @@ mod tests {
             lanes.requeue(active, due, at(10));
         }
         assert_eq!(lanes.ready(1, due, at(10)), [waiting]);
+    }
+
+    #[test]
+    fn after_the_clock_went_back_a_little_a_shut_rate_takes_no_turn() {
+        let rate = Rate {
+            interval: Duration::from_secs(1),
+            burst: NonZeroU32::MIN,
+        };
+        let mut lanes = Lanes::default();
+        let shut = open(&mut lanes, 1, Some(rate), at(0));
+        lanes.get(shut).lane.spend(1, at(8));
+        lanes.requeue(shut, due, at(9));
+        let other = open(&mut lanes, 2, None, at(9));
+        assert_eq!(lanes.ready(9, due, at(9)), [shut, other]);
+        assert_eq!(lanes.ready(1, due, at(5)), [other]);
     }
 
     #[test]
