@@ -93,7 +93,7 @@ impl Simulation {
         }
     }
 
-    /// With something broken.
+    /// With something broken. It runs until that is seen.
     pub fn mutant(self, mutant: Mutant) -> Self {
         Self {
             mutant: Some(mutant),

@@ -15,9 +15,12 @@ use crate::time::{Clock, after, elapsed};
 /// same instant may go in either order.
 const PASSES: u32 = 3;
 
-/// A clock that is set back by about so much may be waited for by rates: by 10 seconds, and a little for calls that
-/// were under way and still speak of the time before.
-const CLOCK_SKEW: Duration = Duration::from_secs(12);
+/// How long a rate may wait for a clock that was set back. It is waited for up to 10 seconds; but what a frozen call
+/// notes from before can come to lie within that only after a while.
+const CLOCK_SKEW: Duration = Duration::from_secs(25);
+
+/// How far ahead of the present a rate's note is believed to be the doing of clocks that differ.
+const BELIEVED: Duration = Duration::from_secs(10);
 
 /// How long a call of the store can be under way, with its worker frozen meanwhile, more than once.
 const LONGEST_CALL: Duration = Duration::from_secs(80);
@@ -78,7 +81,7 @@ impl LaneBook {
         let Some(rate) = self.limits.rate else { return true };
         let burst = rate.interval * rate.burst.get();
         // A call that was under way while the clock was set back speaks of a time that has not come.
-        let former = self.rests_at.filter(|at| *at <= after(now, burst + CLOCK_SKEW));
+        let former = self.rests_at.filter(|at| *at <= after(now, burst + BELIEVED));
         let rests_at = after(former.map_or(now, |at| at.max(now)), rate.interval);
         self.rests_at = Some(rests_at);
         elapsed(now, rests_at) <= burst + RATE_ROUNDING

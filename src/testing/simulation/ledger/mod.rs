@@ -26,6 +26,7 @@ use self::lanes::LaneBook;
 pub(super) use self::row::Readback;
 use self::row::{Row, Standing};
 use super::faults::{FaultKind, Faults};
+use super::mutants::Mutant;
 use super::violation::{Invariant, Violation};
 use crate::delivery::{Fingerprint, LaneKey, Profiles, State, Webhook};
 use crate::id::{DeliveryId, EventId, Scope, WebhookId};
@@ -156,8 +157,10 @@ impl Book {
         });
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.violations.len() >= MOST_VIOLATIONS
+    /// Whether there is no point in going on: what is known to be broken was found, or no more can be noted.
+    pub(super) fn has_seen_enough(&self, mutant: Option<Mutant>) -> bool {
+        let is_of = |mutant: Mutant| self.violations.iter().any(|v| v.invariant == mutant.breaks());
+        self.violations.len() >= MOST_VIOLATIONS || mutant.is_some_and(is_of)
     }
 
     pub(super) fn deliveries(&self) -> u64 {
