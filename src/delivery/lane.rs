@@ -76,6 +76,10 @@ impl Default for Limits {
     }
 }
 
+/// How far the clocks of machines that share a store may lie apart for rates to hold across them. A clock set back
+/// by more than this costs a rate one burst too many, not a standstill.
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(10);
+
 /// At most one request each `interval`, after `burst` at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
@@ -103,12 +107,18 @@ impl Rate {
         }
     }
 
-    /// When the whole burst is available again. A clock that jumped back far leaves the noted instant in the
-    /// distant future; it is then taken for what it would be had the burst just been used up, so that nothing
-    /// waits for longer than that.
+    /// When the whole burst is available again. What was noted is believed as long as the clocks of machines that
+    /// share a store can explain it. A clock that was set back further leaves an instant that would hold everything
+    /// back until it has caught up; it is taken for none.
     fn whole_at(self, noted: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
-        let latest = after(now, self.interval.saturating_mul(self.burst.get()));
-        noted.map_or(now, |at| at.clamp(now, latest))
+        let latest = after(now, self.longest_wait());
+        noted.filter(|at| *at <= latest).map_or(now, |at| at.max(now))
+    }
+
+    /// The longest that anything can have to wait for its turn by the rate alone.
+    pub(crate) fn longest_wait(self) -> Duration {
+        let burst = self.interval.saturating_mul(self.burst.get());
+        burst.saturating_add(CLOCK_SKEW)
     }
 
     /// How many requests may go now.
@@ -242,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumped_back_stops_nothing_for_long() {
+    fn a_clock_set_back_far_stops_nothing() {
         let rate = Rate {
             interval: Duration::from_secs(1),
             burst: NonZeroU32::MIN,
@@ -250,9 +260,23 @@ mod tests {
         let mut lane = lane(8, Some(rate));
         let late = after(DateTime::UNIX_EPOCH, Duration::from_secs(1_000_000));
         lane.spend(1, late);
+        assert_eq!(lane.open_at(DateTime::UNIX_EPOCH), DateTime::UNIX_EPOCH);
+        assert_eq!(lane.allowance(0, DateTime::UNIX_EPOCH), 1);
+        lane.spend(1, DateTime::UNIX_EPOCH);
         assert_eq!(
-            lane.open_at(DateTime::UNIX_EPOCH),
-            after(DateTime::UNIX_EPOCH, Duration::from_secs(1))
+            lane.allowance(0, DateTime::UNIX_EPOCH),
+            0,
+            "from there on the rate holds"
         );
+    }
+
+    #[test]
+    fn the_rate_holds_between_clocks_that_lie_apart() {
+        let rate = Rate::per_second(NonZeroU32::new(50).unwrap());
+        let mut lane = lane(8, Some(rate));
+        let ahead = after(DateTime::UNIX_EPOCH, Duration::from_secs(5));
+        lane.spend(1, ahead);
+        assert_eq!(lane.allowance(0, DateTime::UNIX_EPOCH), 0);
+        assert_eq!(lane.open_at(DateTime::UNIX_EPOCH), after(ahead, rate.interval));
     }
 }

@@ -15,6 +15,7 @@ mod webhook;
 
 pub use attempt::{Attempt, AttemptReport, Outcome, SendFailure};
 pub use event::{Event, EventBuilder, EventError, Fingerprint};
+pub(crate) use lane::CLOCK_SKEW;
 pub use lane::{Lane, LaneKey, Limits, Order, Rate};
 pub use profile::{Ids, PlainProfile, Profile, Profiles, RenderError};
 pub use state::{Before, DeadReason, IllegalTransition, State, TRANSITIONS, Transition, UnknownReason};

@@ -1,6 +1,6 @@
 //! Sending what was enqueued.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -87,7 +87,7 @@ impl Worker {
                     flights.clear();
                     chores.push(shift.end_grace());
                 }
-                Some(Chore::HandedBack) => shift.handing_back = false,
+                Some(Chore::HandedBack) => shift.handing_back -= 1,
                 Some(Chore::Settled { settlements, settled }) => {
                     chores.extend(shift.settled(settlements, settled));
                 }
@@ -138,7 +138,7 @@ struct Found {
 struct Shift<'a> {
     parts: &'a Arc<Parts>,
     /// What is in flight, to be handed back if it does not land in time.
-    aloft: BTreeMap<DeliveryId, Fence>,
+    aloft: BTreeSet<(DeliveryId, Fence)>,
     /// Landed, not yet settled. It gathers while a settlement is under way: that is all the batching there is, so
     /// at low load nothing waits for company.
     landed: Vec<Settlement>,
@@ -148,7 +148,8 @@ struct Shift<'a> {
     waiting: bool,
     /// Leaving a store alone that has failed.
     resting: bool,
-    handing_back: bool,
+    /// Calls that give claims back; there can be two, for what did not land and for what was found too late.
+    handing_back: usize,
     stopping: bool,
     grace_is_over: bool,
 }
@@ -157,25 +158,27 @@ impl<'a> Shift<'a> {
     fn new(parts: &'a Arc<Parts>) -> Self {
         Self {
             parts,
-            aloft: BTreeMap::new(),
+            aloft: BTreeSet::new(),
             landed: Vec::new(),
             settling: false,
             looking: false,
             waiting: false,
             resting: false,
-            handing_back: false,
+            handing_back: 0,
             stopping: false,
             grace_is_over: false,
         }
     }
 
     fn is_over(&self) -> bool {
-        let idle = self.aloft.is_empty() && self.landed.is_empty() && !self.settling && !self.handing_back;
+        let idle =
+            self.aloft.is_empty() && self.landed.is_empty() && !self.settling && self.handing_back == 0;
         self.stopping && idle && !self.looking
     }
 
     fn land(&mut self, settlement: Settlement) {
-        self.aloft.remove(&settlement.id);
+        // By the fence too: a worker that lost a lease may hold the same delivery anew.
+        self.aloft.remove(&(settlement.id, settlement.fence));
         self.landed.push(settlement);
     }
 
@@ -281,7 +284,7 @@ impl<'a> Shift<'a> {
 
     /// If the store will not have them back, the leases end by themselves.
     fn hand_back(&mut self, claims: Vec<(DeliveryId, Fence)>) -> BoxFuture<'a, Chore> {
-        self.handing_back = true;
+        self.handing_back += 1;
         let parts = self.parts;
         async move {
             let _ = parts.store.release(claims, parts.timer.now()).await;

@@ -29,6 +29,8 @@ pub enum Fault {
     ReplyLost,
     /// The call is carried out and answered, after this long.
     Delayed(Duration),
+    /// The call is carried out at once, and answered after this long. Whoever stops waiting does not learn of it.
+    AnsweredLate(Duration),
 }
 
 /// How many faults of each kind there were.
@@ -136,6 +138,11 @@ impl<S: ?Sized> FaultyStore<S> {
                 self.timer.sleep(span).await;
                 call().await
             }
+            Fault::AnsweredLate(span) => {
+                let answer = call().await;
+                self.timer.sleep(span).await;
+                answer
+            }
         }
     }
 
@@ -146,7 +153,7 @@ impl<S: ?Sized> FaultyStore<S> {
             Fault::None => {}
             Fault::Refused(_) => state.counts.refused += 1,
             Fault::ReplyLost => state.counts.replies_lost += 1,
-            Fault::Delayed(_) => state.counts.delayed += 1,
+            Fault::Delayed(_) | Fault::AnsweredLate(_) => state.counts.delayed += 1,
         }
         fault
     }

@@ -10,6 +10,9 @@
 //! | HTTP | [`ScriptedSender`] | answers by a script, and notes each request |
 //! | a working store | [`FaultyStore`] | fails, loses answers and dawdles by a plan |
 //!
+//! All of them together make a [`simulation`]: whole worlds of deliveries, with everything going wrong that can, run
+//! and judged under one seed.
+//!
 //! # Suites for your own implementations
 //!
 //! | seam | suite |
@@ -61,6 +64,7 @@ mod entropy;
 mod faults;
 pub mod mutants;
 mod sender;
+pub mod simulation;
 mod time;
 
 pub use self::entropy::SeededEntropy;

@@ -13,6 +13,7 @@ mod schedule;
 mod secrecy;
 mod server;
 mod signature;
+mod simulation;
 mod sqlite;
 mod tl_signature;
 mod transport;

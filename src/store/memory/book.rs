@@ -153,6 +153,9 @@ impl Book {
         auths: &BTreeMap<AuthId, Arc<AuthRecord>>,
     ) -> Vec<Claimed> {
         self.interrupt_expired(request.max, request.now);
+        let rows = &self.rows;
+        let due = |id| rows.get(&id).map_or(request.now, |row| row.due);
+        self.lanes.look_at(request.now, due);
         let ready = self.lanes.ready(request.max, request.now);
         let mut claimed = Vec::new();
         for (served, lane) in ready.iter().copied().enumerate() {

@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
-use crate::delivery::{Lane, LaneKey, Limits, Order};
+use crate::delivery::{CLOCK_SKEW, Lane, LaneKey, Limits, Order};
 use crate::id::DeliveryId;
+use crate::time::after;
 
 /// A lane's place in [`Lanes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +22,8 @@ pub(super) struct Lanes {
     later: BTreeSet<(DateTime<Utc>, LaneNo)>,
     ready: BTreeSet<(u64, LaneNo)>,
     turns: u64,
+    /// The latest that a claim came with, since the clock was last set back.
+    clock: DateTime<Utc>,
     pub(super) rings: bool,
 }
 
@@ -126,6 +129,18 @@ impl Lanes {
         let waiting = &mut self.lanes[no.0];
         waiting.place = Some(Place::Ready);
         self.ready.insert((waiting.turn, no));
+    }
+
+    /// Notes what the clock shows. If it was set back, lanes may wait for instants that were reckoned from a time that
+    /// has not come, so they are asked anew.
+    pub(super) fn look_at(&mut self, now: DateTime<Utc>, due: impl Fn(DeliveryId) -> DateTime<Utc>) {
+        let was_set_back = after(now, CLOCK_SKEW) < self.clock;
+        self.clock = if was_set_back { now } else { self.clock.max(now) };
+        if was_set_back {
+            for (_, no) in std::mem::take(&mut self.later) {
+                self.requeue(no, &due, now);
+            }
+        }
     }
 
     /// Up to `max` lanes whose turn it is, in order.

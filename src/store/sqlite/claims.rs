@@ -16,7 +16,7 @@ use super::core::{Core, advance};
 use super::events::event;
 use super::fault::Fault;
 use super::lanes::{LaneNo, Lanes, next_ready};
-use crate::delivery::{AttemptReport, DeadReason, Event, Outcome};
+use crate::delivery::{AttemptReport, CLOCK_SKEW, DeadReason, Event, Outcome};
 use crate::id::{DeliveryId, Fence};
 use crate::store::{ClaimRequest, Claimed, ClaimedTarget};
 use crate::time::{after, elapsed};
@@ -26,9 +26,16 @@ const BURIED_AT_ONCE: i64 = 256;
 
 impl Core {
     pub(super) fn claim(&mut self, request: &ClaimRequest) -> Result<Vec<Claimed>, Fault> {
-        let Self { conn, cache, .. } = self;
+        let Self {
+            conn, cache, clock, ..
+        } = self;
         let now = whole(request.now);
         let mut lanes = Lanes::new(conn, now);
+        let was_set_back = after(now, CLOCK_SKEW) < *clock;
+        *clock = if was_set_back { now } else { now.max(*clock) };
+        if was_set_back {
+            lanes.ask_anew()?;
+        }
         interrupt_expired(conn, &mut lanes, request.max, now)?;
         lanes.requeue()?;
         let ready = lanes.ready(request.max)?;

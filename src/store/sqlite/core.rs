@@ -1,5 +1,6 @@
 //! The synchronous heart: a connection, what is remembered of it, and calls carried out in groups.
 
+use chrono::{DateTime, Utc};
 use futures_channel::oneshot;
 use rusqlite::Connection;
 
@@ -19,6 +20,8 @@ pub(super) struct Core {
     synchronous: Durability,
     wake: Wake,
     task_wake: Wake,
+    /// The latest that a claim came with, since the clock was last set back.
+    pub(super) clock: DateTime<Utc>,
 }
 
 /// Which bells to ring once the commit is through.
@@ -105,6 +108,7 @@ impl Core {
             synchronous: durability,
             wake,
             task_wake,
+            clock: DateTime::<Utc>::MIN_UTC,
         }
     }
 

@@ -189,6 +189,21 @@ impl<'c> Lanes<'c> {
         Ok(&mut touched.waiting)
     }
 
+    /// Asks all lanes that wait for an instant when they open. After the clock was set back, theirs may have been
+    /// reckoned from a time that has not come.
+    pub(super) fn ask_anew(&mut self) -> Result<(), Fault> {
+        let waiting: Vec<LaneNo> = self
+            .conn
+            .prepare_cached("SELECT id FROM lanes WHERE opens_at IS NOT NULL")?
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for no in waiting {
+            self.get(no)?;
+        }
+        self.requeue()?;
+        Ok(())
+    }
+
     /// Up to `max` lanes whose turn it is, in order.
     pub(super) fn ready(&mut self, max: usize) -> Result<Vec<LaneNo>, Fault> {
         self.conn

@@ -1,0 +1,252 @@
+//! Stores around stores that change or watch a few of the calls.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::delivery::{Attempt, Webhook};
+use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::store::{
+    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
+    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, Store, StoreError,
+    TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
+};
+
+/// What a layer does at the calls that it is there for. At all others it passes them on.
+#[async_trait]
+pub(super) trait Hooks: Debug + Send + Sync + 'static {
+    async fn enqueue(
+        &self,
+        inner: &dyn Store,
+        events: Vec<NewEvent>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Enqueued>, StoreError> {
+        inner.enqueue(events, now).await
+    }
+
+    async fn claim(&self, inner: &dyn Store, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
+        inner.claim(request).await
+    }
+
+    async fn settle(
+        &self,
+        inner: &dyn Store,
+        settlements: Vec<Settlement>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        inner.settle(settlements, now).await
+    }
+
+    async fn release(
+        &self,
+        inner: &dyn Store,
+        claims: Vec<(DeliveryId, Fence)>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        inner.release(claims, now).await
+    }
+
+    async fn next_due(
+        &self,
+        inner: &dyn Store,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        inner.next_due(now).await
+    }
+
+    async fn save_webhook(
+        &self,
+        inner: &dyn Store,
+        webhook: Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        inner.save_webhook(webhook, now).await
+    }
+
+    async fn remove_webhook(
+        &self,
+        inner: &dyn Store,
+        id: &WebhookId,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        inner.remove_webhook(id, now).await
+    }
+
+    async fn webhooks(&self, inner: &dyn Store, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        inner.webhooks(scope).await
+    }
+
+    async fn replay(
+        &self,
+        inner: &dyn Store,
+        id: DeliveryId,
+        now: DateTime<Utc>,
+    ) -> Result<Replayed, StoreError> {
+        inner.replay(id, now).await
+    }
+}
+
+/// A store with a layer around it.
+#[derive(Debug)]
+pub(super) struct Layered<H> {
+    pub(super) inner: Arc<dyn Store>,
+    pub(super) hooks: H,
+}
+
+#[async_trait]
+impl<H: Hooks> DeliveryStore for Layered<H> {
+    async fn enqueue(&self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Result<Vec<Enqueued>, StoreError> {
+        self.hooks.enqueue(&*self.inner, events, now).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
+        self.hooks.claim(&*self.inner, request).await
+    }
+
+    async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        self.hooks.settle(&*self.inner, settlements, now).await
+    }
+
+    async fn release(
+        &self,
+        claims: Vec<(DeliveryId, Fence)>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        self.hooks.release(&*self.inner, claims, now).await
+    }
+
+    async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.hooks.next_due(&*self.inner, now).await
+    }
+
+    async fn reserve_numbers(&self, count: u32) -> Result<i64, StoreError> {
+        self.inner.reserve_numbers(count).await
+    }
+
+    fn wake(&self) -> &Wake {
+        self.inner.wake()
+    }
+}
+
+#[async_trait]
+impl<H: Hooks> WebhookStore for Layered<H> {
+    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.hooks.save_webhook(&*self.inner, webhook, now).await
+    }
+
+    async fn remove_webhook(&self, id: &WebhookId, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.hooks.remove_webhook(&*self.inner, id, now).await
+    }
+
+    async fn webhook(&self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, StoreError> {
+        self.inner.webhook(id).await
+    }
+
+    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        self.hooks.webhooks(&*self.inner, scope).await
+    }
+
+    async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {
+        self.inner.save_auth(record).await
+    }
+
+    async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
+        self.inner.remove_auth(id).await
+    }
+
+    async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
+        self.inner.auth(id).await
+    }
+}
+
+#[async_trait]
+impl<H: Hooks> Inspect for Layered<H> {
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, StoreError> {
+        self.inner.delivery(id).await
+    }
+
+    async fn deliveries_of(&self, scope: &Scope, event: &EventId) -> Result<Vec<DeliveryRecord>, StoreError> {
+        self.inner.deliveries_of(scope, event).await
+    }
+
+    async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        self.inner.attempts(id).await
+    }
+
+    async fn replay(&self, id: DeliveryId, now: DateTime<Utc>) -> Result<Replayed, StoreError> {
+        self.hooks.replay(&*self.inner, id, now).await
+    }
+}
+
+#[async_trait]
+impl<H: Hooks> TaskStore for Layered<H> {
+    async fn create_task(&self, task: NewTask, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.inner.create_task(task, now).await
+    }
+
+    async fn task(&self, id: &TaskId) -> Result<Option<TaskRecord>, StoreError> {
+        self.inner.task(id).await
+    }
+
+    async fn claim_tasks(&self, request: ClaimRequest) -> Result<Vec<ClaimedTask>, StoreError> {
+        self.inner.claim_tasks(request).await
+    }
+
+    async fn renew_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        self.inner.renew_task(id, fence, lease, now).await
+    }
+
+    async fn finish_task(
+        &self,
+        settlement: TaskSettlement,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        self.inner.finish_task(settlement, now).await
+    }
+
+    async fn next_task_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.inner.next_task_due(now).await
+    }
+
+    fn task_wake(&self) -> &Wake {
+        self.inner.task_wake()
+    }
+}
+
+#[async_trait]
+impl<H: Hooks> SeenStore for Layered<H> {
+    async fn begin(&self, key: &SeenKey, lease: Duration, now: DateTime<Utc>) -> Result<Seen, StoreError> {
+        self.inner.begin(key, lease, now).await
+    }
+
+    async fn finish(
+        &self,
+        key: &SeenKey,
+        fence: Fence,
+        keep: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        self.inner.finish(key, fence, keep, now).await
+    }
+
+    async fn abandon(&self, key: &SeenKey, fence: Fence, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.inner.abandon(key, fence, now).await
+    }
+
+    async fn forget_expired(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        self.inner.forget_expired(max, now).await
+    }
+}

@@ -1,0 +1,161 @@
+//! What workers make of their attempts, and whether the store believes them.
+
+use chrono::{DateTime, Utc};
+
+use super::exchanges::Heard;
+use super::row::{Flight, Row};
+use super::{ActorNo, Book, ROUNDING};
+use crate::delivery::State;
+use crate::id::{DeliveryId, Fence};
+use crate::retry::{Decision, Verdict};
+use crate::store::{Next, Settled, Settlement};
+use crate::testing::simulation::violation::Invariant;
+
+type Fault = (Invariant, &'static str);
+
+impl Book {
+    pub(in super::super) fn settled(&mut self, actor: ActorNo, settlement: &Settlement, answer: Settled) {
+        let Settlement { id, fence, next, .. } = settlement;
+        self.log(|| {
+            let outcome = settlement
+                .attempt
+                .as_ref()
+                .map(|attempt| attempt.outcome.to_string());
+            let outcome = outcome.as_deref().unwrap_or("no attempt");
+            format!(
+                "worker {} settles {id}#{fence}: {outcome}, {next:?}: {answer:?}",
+                actor.0
+            )
+        });
+        if !self.takes_effect(*id, *fence, answer) {
+            return;
+        }
+        let Some(row) = self.rows.get_mut(id) else { return };
+        let flight = row.flights.remove(fence);
+        if let Some((invariant, seen)) = judge(row, flight.as_ref(), settlement) {
+            self.breach(invariant, || format!("delivery {id}: {seen}"));
+        }
+        let Some(row) = self.rows.get_mut(id) else { return };
+        row.interrupted = false;
+        if let Some(attempt) = &settlement.attempt {
+            row.attempts += 1;
+            row.history.push(attempt.outcome);
+            self.attempts += 1;
+            if *next != Next::Delivered {
+                // Whatever the receiver did with it, the worker had to take it for failed.
+                row.known_accepted = false;
+                row.first_failure.get_or_insert(attempt.finished_at());
+            }
+        }
+        self.moves(*id, next.state(), false);
+        match next {
+            Next::Retry(due) => self.starts_to_wait(*id, *due),
+            Next::Delivered | Next::Exhausted | Next::Gone => self.comes_to_its_end(*id),
+        }
+    }
+
+    pub(in super::super) fn released(
+        &mut self,
+        actor: ActorNo,
+        id: DeliveryId,
+        fence: Fence,
+        answer: Settled,
+    ) {
+        self.log(|| format!("worker {} releases {id}#{fence}: {answer:?}", actor.0));
+        if !self.takes_effect(id, fence, answer) {
+            return;
+        }
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        row.flights.remove(&fence);
+        row.known_accepted = false;
+        let due = row.due;
+        self.moves(id, State::Pending, false);
+        self.starts_to_wait(id, due);
+    }
+
+    /// Whether a settlement or release took effect, as it should if and only if its lease holds.
+    fn takes_effect(&mut self, id: DeliveryId, fence: Fence, answer: Settled) -> bool {
+        let is_held = self.rows.get(&id).is_some_and(|row| row.is_held_under(fence));
+        match (is_held, answer) {
+            (true, Settled::LeaseLost) => self.breach(Invariant::LeaseDisregarded, || {
+                format!("delivery {id} could not be settled under {fence}, which holds")
+            }),
+            (false, Settled::Done) => self.breach(Invariant::SettledAfterLostLease, || {
+                format!("delivery {id} was settled under {fence}, which is lost")
+            }),
+            _ => {}
+        }
+        is_held && answer == Settled::Done
+    }
+}
+
+/// What is wrong with a settlement, by what is known of the request that was made.
+fn judge(row: &Row, flight: Option<&Flight>, settlement: &Settlement) -> Option<Fault> {
+    let exchange = flight.and_then(|flight| flight.exchange.as_ref());
+    match (&settlement.attempt, exchange) {
+        (None, Some(_)) => Some((
+            Invariant::AttemptsMiscounted,
+            "an attempt was made and not counted",
+        )),
+        (None, None) => judge_without_attempt(row, settlement.next),
+        (Some(_), None) => Some((
+            Invariant::AttemptsMiscounted,
+            "an attempt is reported that was not made",
+        )),
+        (Some(_), Some(exchange)) => match exchange.ended {
+            None => Some((
+                Invariant::AttemptsMiscounted,
+                "an attempt is reported that is not over",
+            )),
+            Some((ended, heard)) => judge_attempt(row, heard, ended, settlement.next),
+        },
+    }
+}
+
+/// Nothing was sent: it was put off, or an interruption was judged.
+fn judge_without_attempt(row: &Row, next: Next) -> Option<Fault> {
+    let decided = row.interrupted.then(|| row.decide(row.attempts, row.due, None));
+    match (next, decided) {
+        (Next::Retry(due), Some(Decision::RetryAt(at))) if due < at - ROUNDING => Some((
+            Invariant::SentBeforeDue,
+            "put off for less than its schedule says",
+        )),
+        (Next::Retry(_), _) | (Next::Exhausted, Some(Decision::GiveUp)) => None,
+        _ => Some((Invariant::Lost, "it ended without an attempt")),
+    }
+}
+
+fn judge_attempt(row: &Row, heard: Heard, ended: DateTime<Utc>, next: Next) -> Option<Fault> {
+    let (verdict, hint) = match heard {
+        Heard::Answer(status, hint) => (row.profile.classification().classify(status), hint),
+        Heard::Nothing => (Verdict::Failed, None),
+    };
+    let decided = row.decide(row.attempts + 1, ended, hint);
+    let fault = match (verdict, next) {
+        (Verdict::Accepted, Next::Delivered) | (Verdict::Gone, Next::Gone) => return None,
+        (Verdict::Accepted, _) => (
+            Invariant::DuplicatedWithoutFault,
+            "its acceptance was heard and not recorded",
+        ),
+        (_, Next::Delivered) => (Invariant::Lost, "taken for delivered, though nobody accepted it"),
+        (_, Next::Gone) => (Invariant::Lost, "taken for gone, though nobody said so"),
+        (Verdict::Gone, _) => (
+            Invariant::AttemptsMiscounted,
+            "tried again, though the receiver is gone",
+        ),
+        (Verdict::Failed, Next::Exhausted) if decided == Decision::GiveUp => return None,
+        (Verdict::Failed, Next::Exhausted) => (Invariant::Lost, "given up before its schedule ends"),
+        (Verdict::Failed, Next::Retry(due)) => match decided {
+            Decision::GiveUp => (
+                Invariant::AttemptsMiscounted,
+                "tried again after its schedule ended",
+            ),
+            Decision::RetryAt(at) if due < at - ROUNDING => (
+                Invariant::SentBeforeDue,
+                "to be tried earlier than its schedule says",
+            ),
+            Decision::RetryAt(_) => return None,
+        },
+    };
+    Some(fault)
+}

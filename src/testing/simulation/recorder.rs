@@ -1,0 +1,147 @@
+//! The watch on the store: every call that is carried out, with its true answer, goes into the ledger.
+//!
+//! It sits between the faults and the store, so that it knows what was done even where its caller never learns. After
+//! each call it reads back what was touched. The stores that are simulated answer without waiting, so nothing comes
+//! between a call and the reading back.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::layer::Hooks;
+use super::ledger::{ActorNo, Ledger, Readback};
+use crate::delivery::Webhook;
+use crate::id::{DeliveryId, Fence, WebhookId};
+use crate::store::{
+    ClaimRequest, Claimed, Enqueued, NewEvent, Replayed, Settled, Settlement, Store, StoreError,
+};
+
+/// The watch over the calls of one worker, or of the application.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    pub(super) actor: ActorNo,
+    pub(super) ledger: Arc<Ledger>,
+}
+
+/// What the store now holds of these deliveries.
+pub(super) async fn read_back(inner: &dyn Store, ids: Vec<DeliveryId>) -> Result<Vec<Readback>, StoreError> {
+    let mut found = Vec::new();
+    for id in ids {
+        let record = inner.delivery(id).await?;
+        let attempts = inner.attempts(id).await?;
+        found.push(Readback { id, record, attempts });
+    }
+    Ok(found)
+}
+
+#[async_trait]
+impl Hooks for Recorder {
+    async fn enqueue(
+        &self,
+        inner: &dyn Store,
+        events: Vec<NewEvent>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Enqueued>, StoreError> {
+        let answers = inner.enqueue(events.clone(), now).await?;
+        for (event, answer) in events.iter().zip(&answers) {
+            let stored = inner.deliveries_of(event.event.scope(), event.event.id()).await?;
+            self.ledger.book().enqueued(event, answer, &stored, now);
+        }
+        Ok(answers)
+    }
+
+    async fn claim(&self, inner: &dyn Store, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
+        let unsure = self.ledger.book().may_change_at_claim(request.now);
+        let claimed = inner.claim(request.clone()).await?;
+        let unsure = read_back(inner, unsure).await?;
+        let taken = claimed.iter().map(|claimed| claimed.id).collect();
+        let taken = read_back(inner, taken).await?;
+        self.ledger
+            .book()
+            .claimed(self.actor, &request, &claimed, &unsure, &taken);
+        Ok(claimed)
+    }
+
+    async fn settle(
+        &self,
+        inner: &dyn Store,
+        settlements: Vec<Settlement>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        let answers = inner.settle(settlements.clone(), now).await?;
+        let settled = settlements.iter().map(|settlement| settlement.id).collect();
+        let after = read_back(inner, settled).await?;
+        let mut book = self.ledger.book();
+        for (settlement, answer) in settlements.iter().zip(&answers) {
+            book.settled(self.actor, settlement, *answer);
+        }
+        book.compare(&after);
+        Ok(answers)
+    }
+
+    async fn release(
+        &self,
+        inner: &dyn Store,
+        claims: Vec<(DeliveryId, Fence)>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        let answers = inner.release(claims.clone(), now).await?;
+        let released = claims.iter().map(|(id, _)| *id).collect();
+        let after = read_back(inner, released).await?;
+        let mut book = self.ledger.book();
+        for ((id, fence), answer) in claims.iter().zip(&answers) {
+            book.released(self.actor, *id, *fence, *answer);
+        }
+        book.compare(&after);
+        Ok(answers)
+    }
+
+    async fn next_due(
+        &self,
+        inner: &dyn Store,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let next = inner.next_due(now).await?;
+        self.ledger.book().next_due_said(next, now);
+        Ok(next)
+    }
+
+    async fn save_webhook(
+        &self,
+        inner: &dyn Store,
+        webhook: Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        inner.save_webhook(webhook.clone(), now).await?;
+        self.ledger.book().webhook_saved(&webhook);
+        Ok(())
+    }
+
+    async fn remove_webhook(
+        &self,
+        inner: &dyn Store,
+        id: &WebhookId,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let removed = inner.remove_webhook(id, now).await?;
+        self.ledger.book().webhook_removed(id);
+        Ok(removed)
+    }
+
+    async fn replay(
+        &self,
+        inner: &dyn Store,
+        id: DeliveryId,
+        now: DateTime<Utc>,
+    ) -> Result<Replayed, StoreError> {
+        let before = read_back(inner, vec![id]).await?;
+        let replayed = inner.replay(id, now).await?;
+        let after = read_back(inner, vec![id]).await?;
+        let mut book = self.ledger.book();
+        for (before, after) in before.iter().zip(&after) {
+            book.replayed(before, replayed, after, now);
+        }
+        Ok(replayed)
+    }
+}
