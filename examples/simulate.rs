@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example simulate -- --seeds 1000 --deliveries 200
+//! cargo run --release --example simulate -- --store sqlite
 //! cargo run --example simulate -- --trace 7
 //! cargo run --example simulate -- --list-mutants
 //! cargo run --example simulate -- --mutant fence-ignored
@@ -15,11 +16,12 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use ringback::store::SqliteStore;
 use ringback::testing::simulation::{Mutant, Report, Simulation};
 
 const USAGE: &str =
-    "usage: simulate [--seeds N] [--first-seed S] [--deliveries N] [--store memory] [--mutant NAME]
-       simulate --trace SEED [--deliveries N] [--store memory] [--mutant NAME]
+    "usage: simulate [--seeds N] [--first-seed S] [--deliveries N] [--store memory|sqlite] [--mutant NAME]
+       simulate --trace SEED [--deliveries N] [--store memory|sqlite] [--mutant NAME]
        simulate --list-mutants";
 
 fn main() -> ExitCode {
@@ -74,6 +76,7 @@ fn run(options: &Options, out: &mut impl Write) -> io::Result<bool> {
 struct Options {
     action: Action,
     deliveries: u64,
+    on_sqlite: bool,
     mutant: Option<Mutant>,
 }
 
@@ -87,7 +90,7 @@ enum Action {
 impl Options {
     /// `None` for anything but what the usage says.
     fn parse(mut arguments: impl Iterator<Item = OsString>) -> Option<Self> {
-        let (mut seeds, mut first, mut deliveries) = (None, 1, 60);
+        let (mut seeds, mut first, mut deliveries, mut on_sqlite) = (None, 1, 60, false);
         let (mut trace, mut list, mut mutant) = (None, false, None);
         while let Some(argument) = arguments.next() {
             let mut number = || arguments.next()?.to_str()?.parse().ok();
@@ -98,7 +101,11 @@ impl Options {
                 "--trace" => trace = Some(number()?),
                 "--list-mutants" => list = true,
                 "--mutant" => mutant = Some(Mutant::named(arguments.next()?.to_str()?)?),
-                "--store" if arguments.next()? == "memory" => {}
+                "--store" => match arguments.next()?.to_str()? {
+                    "memory" => on_sqlite = false,
+                    "sqlite" => on_sqlite = true,
+                    _ => return None,
+                },
                 _ => return None,
             }
         }
@@ -112,15 +119,27 @@ impl Options {
         Some(Self {
             action,
             deliveries,
+            on_sqlite,
             mutant,
         })
     }
 
     fn simulation(&self, seed: u64) -> Simulation {
-        let simulation = Simulation::new(seed).deliveries(self.deliveries);
+        let mut simulation = Simulation::new(seed).deliveries(self.deliveries);
+        if self.on_sqlite {
+            simulation = simulation.store(in_memory_sqlite);
+        }
         match self.mutant {
             Some(mutant) => simulation.mutant(mutant),
             None => simulation,
         }
+    }
+}
+
+/// SQLite without its thread, so that nothing but the seed decides what happens when.
+fn in_memory_sqlite() -> SqliteStore {
+    match SqliteStore::builder().inline().open_in_memory() {
+        Ok(store) => store,
+        Err(error) => panic!("SQLite does not open: {error}"),
     }
 }

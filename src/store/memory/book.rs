@@ -21,6 +21,10 @@ use crate::time::{after, elapsed};
 /// How many waiting deliveries of a removed webhook are buried at each claim that passes its lane.
 const BURIED_AT_ONCE: usize = 256;
 
+/// How often a claim goes round the lanes for what is left of its places: some have less than their share, some turn out
+/// to have nothing.
+const ROUNDS: usize = 8;
+
 #[derive(Default)]
 pub(super) struct Book {
     webhooks: BTreeMap<WebhookId, Arc<Webhook>>,
@@ -156,11 +160,16 @@ impl Book {
         let rows = &self.rows;
         let due = |id| rows.get(&id).map_or(request.now, |row| row.due);
         self.lanes.look_at(request.now, due);
-        let ready = self.lanes.ready(request.max, request.now);
         let mut claimed = Vec::new();
-        for (served, lane) in ready.iter().copied().enumerate() {
-            let share = (request.max - claimed.len()).div_ceil(ready.len() - served);
-            self.claim_from(lane, share, request, auths, &mut claimed);
+        for _ in 0..ROUNDS {
+            let ready = self.lanes.ready(request.max - claimed.len(), request.now);
+            if ready.is_empty() {
+                break;
+            }
+            for (served, lane) in ready.iter().copied().enumerate() {
+                let share = (request.max - claimed.len()).div_ceil(ready.len() - served);
+                self.claim_from(lane, share, request, auths, &mut claimed);
+            }
         }
         self.lanes.rings = false;
         claimed
@@ -182,6 +191,7 @@ impl Book {
             for id in buried {
                 self.end(id, DeadReason::WebhookDeleted);
             }
+            self.lanes.served(lane);
             return self.requeue(lane, request.now);
         }
         let allowance = waiting.lane.allowance(waiting.in_flight, request.now);

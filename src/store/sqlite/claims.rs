@@ -24,6 +24,10 @@ use crate::time::{after, elapsed};
 /// How many waiting deliveries of a removed webhook are buried at each claim that passes its lane.
 const BURIED_AT_ONCE: i64 = 256;
 
+/// How often a claim goes round the lanes for what is left of its places: some have less than their share, some turn out
+/// to have nothing.
+const ROUNDS: usize = 8;
+
 impl Core {
     pub(super) fn claim(&mut self, request: &ClaimRequest) -> Result<Vec<Claimed>, Fault> {
         let Self {
@@ -38,22 +42,28 @@ impl Core {
         }
         interrupt_expired(conn, &mut lanes, request.max, now)?;
         lanes.requeue()?;
-        let ready = lanes.ready(request.max)?;
-        let mut turns = match ready.len() {
-            0 => return Ok(Vec::new()),
-            served => advance(conn, "turn", limit(served))?,
-        };
+        lanes.open_due()?;
         let mut heads = Vec::new();
-        for (served, lane) in ready.iter().copied().enumerate() {
-            let share = (request.max - heads.len()).div_ceil(ready.len() - served);
-            if lanes.get(lane)?.doomed {
-                bury(conn, lane)?;
-            } else if take(conn, &mut lanes, lane, share, request, now, &mut heads)? {
-                lanes.get(lane)?.served(turns);
-                turns += 1;
+        for _ in 0..ROUNDS {
+            let ready = lanes.ready(request.max - heads.len())?;
+            if ready.is_empty() {
+                break;
             }
+            let first_turn = advance(conn, "turn", limit(ready.len()))?;
+            for ((served, lane), turn) in ready.iter().copied().enumerate().zip(first_turn..) {
+                let share = (request.max - heads.len()).div_ceil(ready.len() - served);
+                let is_served = if lanes.get(lane)?.doomed {
+                    bury(conn, lane)?;
+                    true
+                } else {
+                    take(conn, &mut lanes, lane, share, request, now, &mut heads)?
+                };
+                if is_served {
+                    lanes.get(lane)?.served(turn);
+                }
+            }
+            lanes.requeue()?;
         }
-        lanes.requeue()?;
         let mut events = BTreeMap::new();
         let claimed = heads
             .into_iter()

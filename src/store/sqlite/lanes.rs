@@ -204,11 +204,16 @@ impl<'c> Lanes<'c> {
         Ok(())
     }
 
-    /// Up to `max` lanes whose turn it is, in order.
-    pub(super) fn ready(&mut self, max: usize) -> Result<Vec<LaneNo>, Fault> {
+    /// Lets lanes wait for their turn that have come to have something to give.
+    pub(super) fn open_due(&mut self) -> Result<(), Fault> {
         self.conn
             .prepare_cached("UPDATE lanes SET ready = 1, opens_at = NULL WHERE opens_at <= ?1")?
             .execute([floor(self.now)])?;
+        Ok(())
+    }
+
+    /// Up to `max` lanes whose turn it is, in order.
+    pub(super) fn ready(&mut self, max: usize) -> Result<Vec<LaneNo>, Fault> {
         let mut select = self.conn.prepare_cached(concat!(
             columns!(),
             " FROM lanes WHERE ready ORDER BY turn, id LIMIT ?1"

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60 * 60);
 const PATIENCE_EACH: u64 = 150;
 
 /// How many calls of one worker's store take no time at all.
-const CALLS_AT_ONCE: u32 = 16;
+const CALLS_AT_ONCE: u32 = 128;
 
 /// How many steps everything may take: so many in any world, and so many for each delivery. Worlds that come to
 /// their end take about a tenth.
