@@ -18,8 +18,8 @@ use crate::store::{
 };
 use crate::time::{after, elapsed};
 
-/// How many waiting deliveries of a removed webhook are buried at each claim that passes its lane.
-const BURIED_AT_ONCE: usize = 256;
+/// How many waiting deliveries of a removed webhook are buried each time its lane has its turn.
+const BURIED_AT_ONCE: usize = 32;
 
 /// How often a claim goes round the lanes for what is left of its places: some have less than their share, some turn out
 /// to have nothing.
