@@ -7,6 +7,8 @@
 
 mod config;
 mod hmac;
+#[cfg(feature = "jws")]
+mod tl_signature;
 
 use std::error::Error;
 use std::fmt::{self, Debug};

@@ -185,6 +185,9 @@ pub enum RenderError {
     /// The body holds, under the same key, something that is not the id.
     #[error("the body already has the key that the profile writes its id under")]
     KeyTaken,
+    /// The event's id cannot stand where the profile puts it.
+    #[error("the event's id cannot stand where the profile puts it")]
+    UnsendableId,
     /// The event's type is none that the profile can send.
     #[error("the profile cannot send events of this type")]
     Unsupported,
@@ -204,6 +207,13 @@ impl Profiles {
     #[must_use]
     pub fn with(mut self, profile: impl Profile) -> Self {
         self.0.insert(profile.name(), Arc::new(profile));
+        self
+    }
+
+    /// Adds all of these, each in place of any other of its name.
+    #[must_use]
+    pub fn and(mut self, others: Profiles) -> Self {
+        self.0.extend(others.0);
         self
     }
 

@@ -94,6 +94,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Makes all of these profiles known, such as the published ones
+    /// ([`provider::profiles`](crate::provider::profiles)).
+    pub fn profiles(mut self, profiles: Profiles) -> Self {
+        self.parts.profiles = self.parts.profiles.and(profiles);
+        self
+    }
+
     /// Where requests may go. Default: https and public addresses only.
     pub fn guard(mut self, guard: Guard) -> Self {
         self.parts.guard = guard;

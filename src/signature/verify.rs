@@ -112,7 +112,7 @@ impl MaxAge {
         Self(None)
     }
 
-    fn check(self, signed_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
+    pub(crate) fn check(self, signed_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
         let age = now.signed_duration_since(signed_at);
         match (age.to_std(), self.0) {
             (Err(_), _) if -age > MAX_AHEAD => Err(Refusal::FromTheFuture),
@@ -150,6 +150,12 @@ pub enum Refusal {
     /// No key is held of the kind, or by the name, that the signature asks for.
     #[error("unknown key: none that is held could have made the signature")]
     UnknownKey,
+    /// The message says that its key is published in a place that is not one of the known ones.
+    #[error("unknown source: the message names a place for its key that is not known")]
+    UnknownSource,
+    /// The signature does not cover a header that it is required to cover.
+    #[error("the signature does not cover the header `{0}`")]
+    UnsignedHeader(HeaderName),
     /// The signature is not that of this message by any of the keys.
     #[error("mismatch: the signature is not that of this message by any key held")]
     Mismatch,

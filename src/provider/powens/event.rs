@@ -166,7 +166,7 @@ pub struct NotJson {
     pub body: Bytes,
 }
 
-fn is_json(media_type: Option<&str>, body: &[u8]) -> bool {
+pub(super) fn is_json(media_type: Option<&str>, body: &[u8]) -> bool {
     match media_type {
         Some(media_type) => {
             let essence = media_type

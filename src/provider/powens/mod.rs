@@ -55,7 +55,9 @@ mod account;
 mod connection;
 mod document;
 mod event;
+mod history;
 mod payment;
+mod profile;
 mod registration;
 mod transaction;
 mod wealth;
@@ -74,7 +76,9 @@ pub use event::{
     EventName, NotJson, SubscriptionFound, TransactionAttachmentsFound, UnknownBody, UnknownEvent,
     UserSynced,
 };
+pub use history::{Health, HealthLimits};
 pub use payment::{Payment, PaymentAccount, PaymentInstruction, PaymentState};
+pub use profile::powens;
 pub use registration::{
     AuthConfig, AuthProvider, AuthProviderList, AuthProviderType, Webhook, WebhookData, WebhookList,
     WebhookLog, WebhookLogList, WebhookRequest,

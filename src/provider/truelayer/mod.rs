@@ -11,7 +11,8 @@
 //!
 //! **How it proves itself.** Callbacks of v1 are not signed: the official advice is a secret of one's own in
 //! `webhook_uri` \[TL3\]. The other products sign with `Tl-Signature`, a detached ES512 JWS over method, path,
-//! named headers and body \[TL17\]. There are no fixed source addresses \[TL3\].
+//! named headers and body \[TL17\]
+//! (`TlVerifier` and `TlSigner`, feature `jws`). There are no fixed source addresses \[TL3\].
 //!
 //! **When it tries again.** Delivered is any 2xx; anything else is tried again, with jittered exponential
 //! backoff, a few fast tries first, at most 6 \[TL1\]. That is seven attempts. The siblings differ: up to 72
@@ -51,7 +52,10 @@ mod batch;
 mod data;
 mod error;
 mod event;
+mod profile;
 mod secret;
+#[cfg(feature = "jws")]
+mod signature;
 
 pub use batch::BatchRequest;
 pub use data::{Account, AccountNumber, AccountProvider};
@@ -60,6 +64,11 @@ pub use event::{
     AccountIdentifier, DirectEvent, EventType, PaymentEvent, PaymentMethod, PaymentSource, SettlementRisk,
     SignedEvent,
 };
+pub use profile::truelayer;
 pub use secret::{SecretParameter, SecretParameterError};
+#[cfg(feature = "jws")]
+pub use signature::{
+    KeySet, KeySetError, TlKeyError, TlSignature, TlSigner, TlSigningKey, TlVerified, TlVerifier,
+};
 
 pub use crate::task::{Accepted, Callback, Results, TaskStatus};

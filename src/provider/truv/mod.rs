@@ -57,12 +57,15 @@
 //! ```
 
 mod event;
+mod history;
+mod profile;
 mod registration;
 mod status;
 
 pub use event::{
     CountChange, Event, EventType, LinkChange, ObjectChange, OrderChange, TaskChange, UnknownEvent,
 };
+pub use profile::truv;
 pub use registration::{
     EnvType, Task, TaskProvider, WebhookEndpoint, WebhookEndpointList, WebhookEndpointRequest,
     WebhookRequestPage, WebhookRequestRecord,

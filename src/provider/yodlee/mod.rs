@@ -57,6 +57,7 @@
 mod account;
 mod event;
 mod extract;
+mod profile;
 mod subscription;
 mod window;
 
@@ -72,6 +73,7 @@ pub use event::{
 pub use extract::{
     DataUpdates, EventsReply, Link, User, UserDataExtract, UserDataReply, UserDataRequest, UserUpdate,
 };
+pub use profile::yodlee;
 pub use subscription::{
     ErrorCode, ErrorReply, SubscribeRequest, Subscription, SubscriptionList, SubscriptionTarget,
 };
