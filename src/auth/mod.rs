@@ -21,6 +21,8 @@ mod config;
 mod headers;
 mod hmac;
 mod oauth2;
+#[cfg(feature = "jws")]
+mod tl_signature;
 mod user_token;
 
 use std::error::Error;

@@ -6,8 +6,9 @@ import sys
 import traceback
 
 import standard_webhooks
+import truelayer
 
-CONVERSATIONS = [standard_webhooks]
+CONVERSATIONS = [standard_webhooks, truelayer]
 
 
 class Ours:

@@ -44,8 +44,8 @@ class Message:
         self.ours, self.id, self.body, self.now = ours, id, body, now
 
     def signed_by_us(self, *keys):
-        command = dict(keys=keys, headers={"webhook-id": self.id}, body=b64(self.body), now=self.now)
-        return self.ours.ask(do="sign", **command)["headers"]
+        message = self.sent({"webhook-id": self.id}, self.body, self.now)
+        return self.ours.ask(do="sign", keys=keys, message=message)["headers"]
 
     def with_signature(self, signature):
         return {
@@ -56,10 +56,12 @@ class Message:
 
     def verdict(self, headers, *keys, body=None, later=0):
         """What we say of it: "verified", or why not."""
-        body = self.body if body is None else body
-        command = dict(keys=keys, headers=headers, body=b64(body), now=self.now + later)
-        answer = self.ours.ask(do="verify", **command)
+        message = self.sent(headers, self.body if body is None else body, self.now + later)
+        answer = self.ours.ask(do="verify", keys=keys, message=message)
         return answer if isinstance(answer, str) else answer["refused"].split(":")[0]
+
+    def sent(self, headers, body, now):
+        return dict(method="POST", target="/hook", headers=headers, body=b64(body), now=now)
 
     def signed_bytes(self):
         return f"{self.id}.{self.now}.".encode() + self.body

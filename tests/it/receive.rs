@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::DateTime;
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use proptest::prelude::*;
 use ringback::provider::powens::{Event, EventName};
 use ringback::receive::{Payload, PowensEvents, Protocol, Receiver, Rejection};
 use ringback::signature::{BiSignature, HmacKey, MaxAge, Refusal, Signer, Verifier};
@@ -214,4 +216,40 @@ async fn handling_can_be_spawned() {
         receiver.handle(request, handler).await.status()
     });
     assert_eq!(spawned.await.unwrap(), StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn what_was_received_prints_nothing_but_its_key() {
+    let time = time();
+    let received = receiver(&time).accept(signed(&time, BODY)).await.unwrap();
+    let printed = format!("{received:?}");
+    assert!(printed.contains("90313"), "{printed}");
+    for hidden in ["tenant", "bi-signature", "connection"] {
+        assert!(!printed.contains(hidden), "{printed}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_bytes_are_too_strange_to_be_received(
+        body in proptest::collection::vec(any::<u8>(), 0..200),
+        codings in proptest::collection::vec("gzip|identity|br|", 0..3),
+        is_signed in any::<bool>(),
+    ) {
+        let time = time();
+        let mut request = signed(&time, body.clone());
+        if !is_signed {
+            request.headers_mut().remove("bi-signature");
+        }
+        for coding in &codings {
+            request.headers_mut().append("content-encoding", coding.parse().unwrap());
+        }
+        match receiver(&time).accept(request).now_or_never().unwrap() {
+            Ok(received) => prop_assert!(is_signed && received.body == body && codings.len() < 2),
+            Err(Rejection::Coding) => prop_assert!(!codings.is_empty()),
+            Err(rejection) => prop_assert!(!is_signed && matches!(rejection, Rejection::Refused(_))),
+        }
+    }
 }

@@ -55,6 +55,7 @@ mod account;
 mod connection;
 mod document;
 mod event;
+mod history;
 mod payment;
 mod profile;
 mod registration;
@@ -75,6 +76,7 @@ pub use event::{
     EventName, NotJson, SubscriptionFound, TransactionAttachmentsFound, UnknownBody, UnknownEvent,
     UserSynced,
 };
+pub use history::{Health, HealthLimits};
 pub use payment::{Payment, PaymentAccount, PaymentInstruction, PaymentState};
 pub use profile::powens;
 pub use registration::{

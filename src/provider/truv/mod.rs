@@ -57,6 +57,7 @@
 //! ```
 
 mod event;
+mod history;
 mod profile;
 mod registration;
 mod status;

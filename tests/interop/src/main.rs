@@ -1,31 +1,33 @@
 //! Signs and verifies on request: a JSON object a line in, a JSON object a line out.
 
+mod standard_webhooks;
+mod truelayer;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::DateTime;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use ringback::signature::{
-    Ed25519SigningKey, Ed25519VerifyingKey, HmacKey, MaxAge, Message, Signer, SigningKey, StandardWebhooks,
-    Verifier, VerifyingKey,
-};
+use chrono::{DateTime, Utc};
+use http::{HeaderName, HeaderValue, Request};
+use ringback::signature::Refusal;
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
-#[serde(tag = "do", rename_all = "lowercase")]
+#[serde(tag = "do", rename_all = "snake_case")]
 enum Command {
-    Sign(Exchange),
-    Verify(Exchange),
+    Sign(standard_webhooks::Exchange),
+    Verify(standard_webhooks::Exchange),
+    TlSign(truelayer::Signing),
+    TlVerify(truelayer::Verifying),
 }
 
-/// A message, and what to sign or verify it with.
+/// A request, and when it is signed or verified.
 #[derive(Deserialize)]
-struct Exchange {
-    /// `whsec_` for either, `whsk_` to sign, `whpk_` to verify; the newest first.
-    keys: Vec<String>,
+struct Message {
+    method: String,
+    target: String,
     headers: BTreeMap<String, String>,
     /// In base64.
     body: String,
@@ -36,6 +38,7 @@ struct Exchange {
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Answer {
+    /// The headers after signing.
     Headers(BTreeMap<String, String>),
     Verified,
     Refused(String),
@@ -47,8 +50,10 @@ fn main() -> Outcome<()> {
     let mut stdout = io::stdout().lock();
     for line in io::stdin().lock().lines() {
         let answer = match serde_json::from_str(&line?)? {
-            Command::Sign(exchange) => sign(exchange)?,
-            Command::Verify(exchange) => verify(exchange)?,
+            Command::Sign(exchange) => standard_webhooks::sign(&exchange)?,
+            Command::Verify(exchange) => standard_webhooks::verify(&exchange)?,
+            Command::TlSign(signing) => truelayer::sign(&signing)?,
+            Command::TlVerify(verifying) => truelayer::verify(&verifying)?,
         };
         serde_json::to_writer(&mut stdout, &answer)?;
         stdout.write_all(b"\n")?;
@@ -57,64 +62,39 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-fn sign(exchange: Exchange) -> Outcome<Answer> {
-    let mut keys = exchange.keys.iter().map(|text| signing_key(text));
-    let newest = keys.next().ok_or("no key")??;
-    let signer = keys.try_fold(Signer::new(StandardWebhooks, newest), |signer, key| {
-        Outcome::Ok(signer.also(key?))
-    })?;
-    let (mut headers, body) = parts(&exchange)?;
-    let at = DateTime::from_timestamp(exchange.now, 0).ok_or("no such instant")?;
-    signer.sign(&Method::POST, "/hook", &mut headers, &body, at)?;
-    let text = |value: &HeaderValue| Outcome::Ok(value.to_str()?.to_owned());
-    let headers = headers
-        .iter()
-        .map(|(name, value)| Ok((name.to_string(), text(value)?)))
-        .collect::<Outcome<_>>()?;
-    Ok(Answer::Headers(headers))
-}
-
-fn verify(exchange: Exchange) -> Outcome<Answer> {
-    let keys = exchange
-        .keys
-        .iter()
-        .map(|text| verifying_key(text))
-        .collect::<Outcome<Vec<_>>>()?;
-    let (headers, body) = parts(&exchange)?;
-    let message = Message {
-        method: &Method::POST,
-        target: "/hook",
-        headers: &headers,
-        body: &body,
-    };
-    let now = DateTime::from_timestamp(exchange.now, 0).ok_or("no such instant")?;
-    let verifier = Verifier::new(StandardWebhooks, keys, MaxAge::minutes(5));
-    Ok(match verifier.verify(&message, now) {
-        Ok(_) => Answer::Verified,
-        Err(refusal) => Answer::Refused(refusal.to_string()),
-    })
-}
-
-fn parts(exchange: &Exchange) -> Outcome<(HeaderMap, Vec<u8>)> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &exchange.headers {
-        headers.insert(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+impl Message {
+    fn request(&self) -> Outcome<Request<Vec<u8>>> {
+        let mut request = Request::builder()
+            .method(&*self.method)
+            .uri(&self.target)
+            .body(STANDARD.decode(&self.body)?)?;
+        for (name, value) in &self.headers {
+            request
+                .headers_mut()
+                .insert(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+        }
+        Ok(request)
     }
-    Ok((headers, STANDARD.decode(&exchange.body)?))
+
+    fn instant(&self) -> Outcome<DateTime<Utc>> {
+        Ok(DateTime::from_timestamp(self.now, 0).ok_or("no such instant")?)
+    }
 }
 
-fn signing_key(text: &str) -> Outcome<SigningKey> {
-    Ok(if text.starts_with("whsk_") {
-        Ed25519SigningKey::from_whsk(text)?.into()
-    } else {
-        HmacKey::from_whsec(text)?.into()
-    })
-}
+impl Answer {
+    fn headers_of(request: &Request<Vec<u8>>) -> Outcome<Self> {
+        let text = |value: &HeaderValue| Outcome::Ok(value.to_str()?.to_owned());
+        let headers = request.headers().iter();
+        headers
+            .map(|(name, value)| Ok((name.to_string(), text(value)?)))
+            .collect::<Outcome<_>>()
+            .map(Self::Headers)
+    }
 
-fn verifying_key(text: &str) -> Outcome<VerifyingKey> {
-    Ok(if text.starts_with("whpk_") {
-        Ed25519VerifyingKey::from_whpk(text)?.into()
-    } else {
-        HmacKey::from_whsec(text)?.into()
-    })
+    fn verdict<T>(verified: Result<T, Refusal>) -> Self {
+        match verified {
+            Ok(_) => Self::Verified,
+            Err(refusal) => Self::Refused(refusal.to_string()),
+        }
+    }
 }

@@ -1,0 +1,81 @@
+//! What was sent, in the shape of Truv's history.
+
+use super::{UnknownEvent, WebhookRequestPage, WebhookRequestRecord};
+use crate::delivery::{Attempt, Outcome, Webhook};
+use crate::json::{self, Maybe, UrlText};
+
+impl WebhookRequestRecord {
+    /// The record of an attempt to deliver this body to this webhook, as it is registered now.
+    ///
+    /// Its `webhook_id` is the registration's, as in Truv's example; the delivery's own is within the payload.
+    /// Where an answer came, its status says all, and `error_message` is `null`; where none came, the reason is
+    /// there, and `status_code` is `null`. What the receiver wrote into its answer is not shown.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use chrono::DateTime;
+    /// use ringback::delivery::{Attempt, AttemptReport, Outcome};
+    /// use ringback::id::DeliveryId;
+    /// use ringback::provider::truv::WebhookRequestRecord;
+    /// # use ringback::delivery::{Limits, Order, Webhook};
+    /// # let webhook = Webhook {
+    /// #     id: "a1".into(), scope: "s".into(), name: String::new(), events: vec![],
+    /// #     url: ringback::url::WebhookUrl::parse("https://example.com/hook").unwrap(), auth: None,
+    /// #     profile: "truv".into(), limits: Limits::default(), order: Order::default(), enabled: true,
+    /// #     deadline: None, created_at: DateTime::UNIX_EPOCH, updated_at: DateTime::UNIX_EPOCH,
+    /// # };
+    ///
+    /// let report = AttemptReport {
+    ///     started_at: DateTime::UNIX_EPOCH,
+    ///     duration: Duration::from_secs(10),
+    ///     outcome: Outcome::TimedOut,
+    ///     excerpt: Default::default(),
+    /// };
+    /// let attempt = Attempt { delivery: DeliveryId(1), number: 1, report };
+    /// let body = br#"{"webhook_id":"7c","event_type":"link-connected"}"#;
+    /// let record = WebhookRequestRecord::of(&webhook, body, &attempt);
+    /// assert_eq!(record.error_message.value().unwrap(), "timed out");
+    /// assert!(record.status_code.is_null());
+    /// assert_eq!(record.webhook_payload.value().unwrap().webhook_id(), "7c");
+    /// ```
+    pub fn of(webhook: &Webhook, body: &[u8], attempt: &Attempt) -> Self {
+        let event: Option<UnknownEvent> = json::parse(body).ok();
+        let (event_type, event_created_at) = event
+            .map(|event| (event.event_type, event.event_created_at))
+            .unzip();
+        let outcome = attempt.report.outcome;
+        Self {
+            webhook_id: webhook.id.to_string().into(),
+            event_type: Maybe::or_null(event_type),
+            event_created_at: event_created_at.unwrap_or(Maybe::Null),
+            status_code: Maybe::or_null(outcome.status().map(|status| status.as_u16())),
+            error_message: Maybe::or_null(error_message(outcome)),
+            webhook_payload: json::parse(body).unwrap_or(Maybe::Null),
+            webhook_url: UrlText::from(webhook.url.expose()).into(),
+            unknown: Default::default(),
+        }
+    }
+}
+
+fn error_message(outcome: Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Answered(_) => None,
+        silent => Some(silent.to_string()),
+    }
+}
+
+impl WebhookRequestPage {
+    /// A page of records, with the URLs of the pages before and after it.
+    pub fn of(
+        records: impl IntoIterator<Item = WebhookRequestRecord>,
+        previous: Option<UrlText>,
+        next: Option<UrlText>,
+    ) -> Self {
+        Self {
+            next: Maybe::or_null(next),
+            previous: Maybe::or_null(previous),
+            results: Maybe::Value(records.into_iter().collect()),
+            unknown: Default::default(),
+        }
+    }
+}
