@@ -5,10 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use proptest::prelude::*;
+use ringback::json::UrlText;
 use ringback::provider::truelayer::{
     KeySet, KeySetError, TlKeyError, TlSignature, TlSigner, TlSigningKey, TlVerifier,
 };
 use ringback::signature::{MaxAge, Message, Refusal, SignError};
+use ringback::testing::conformance;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -108,14 +110,17 @@ fn the_published_webhook_verifies_with_the_published_key() {
     let verified = verifier.verify(&ring.message(), sent_at()).unwrap();
     assert_eq!(verified.signed_at, Some(sent_at()));
     assert_eq!(verified.kid, file().jwk["kid"].as_str().unwrap());
-    assert_eq!(verified.jku.as_deref(), Some(file().webhook.jku.as_str()));
+    assert_eq!(
+        verified.jku.as_ref().map(UrlText::as_str),
+        Some(file().webhook.jku.as_str())
+    );
 
     let claims = TlSignature::of(&ring.message()).unwrap();
     assert_eq!(
         claims.signed_headers().collect::<Vec<_>>(),
         ["X-Tl-Webhook-Timestamp", "Content-Type"]
     );
-    assert_eq!(claims.jku(), Some(TlVerifier::LIVE_KEYS));
+    assert_eq!(claims.jku(), Some(&TlVerifier::LIVE_KEYS.into()));
 }
 
 #[test]
@@ -300,6 +305,27 @@ fn other_forms_of_the_signature_are_refused() {
     }
 }
 
+#[tokio::test]
+async fn the_signer_keeps_the_contract_of_authentication() {
+    let signer = TlSigner::new(key()).covering(["X-Tl-Webhook-Timestamp"]).unwrap();
+    let report = conformance::auth::run_all(&signer).await;
+    assert!(report.failures().is_empty(), "{report}");
+}
+
+#[test]
+fn nothing_shows_a_signature_or_the_query_of_a_place() {
+    let ring = Ring::published();
+    let shown = format!("{:?}", TlSignature::of(&ring.message()).unwrap());
+    assert!(shown.contains("45fc75cf") && !shown.contains("AB9S"), "{shown}");
+    let signer = TlSigner::new(key()).published_at("https://example.com/jwks?token=hunter2");
+    let verifier = verifier().published_at(["https://example.com/jwks?token=hunter2"]);
+    let shown = format!("{signer:?} {verifier:?}");
+    assert!(
+        shown.contains("example.com/jwks") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+}
+
 const SEC1: &str = "\
 -----BEGIN EC PARAMETERS-----
 BgUrgQQAIw==
@@ -457,7 +483,10 @@ fn what_is_signed_verifies_and_a_retry_replaces_it() {
     let verifier = TlVerifier::new(key().public(), MaxAge::minutes(5)).published_by_truelayer();
     let verified = verifier.verify(&Message::from(&request), later).unwrap();
     assert_eq!(verified.signed_at, Some(later));
-    assert_eq!(verified.jku.as_deref(), Some(TlVerifier::SANDBOX_KEYS));
+    assert_eq!(
+        verified.jku.as_ref().map(UrlText::as_str),
+        Some(TlVerifier::SANDBOX_KEYS)
+    );
 
     signer.sign_request(&mut request, sent_at()).unwrap();
     assert_eq!(

@@ -1,12 +1,14 @@
 //! The header's own form, and the bytes that it signs.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderName;
 use p521::ecdsa::Signature;
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Maybe, RawJson};
+use crate::json::{Maybe, RawJson, UrlText};
 use crate::signature::{Message, Refusal};
 
 pub(super) static TL_SIGNATURE: HeaderName = HeaderName::from_static("tl-signature");
@@ -16,7 +18,6 @@ const LONGEST: usize = 8 * 1024;
 
 /// What a `Tl-Signature` says of itself. Nothing of it is verified: it serves to find the key, and
 /// [`TlVerifier`](super::TlVerifier) does the rest.
-#[derive(Debug)]
 pub struct TlSignature<'a> {
     encoded_header: &'a str,
     header: JoseHeader,
@@ -24,7 +25,7 @@ pub struct TlSignature<'a> {
 }
 
 /// The JOSE header, in the order TrueLayer writes it.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Deserialize, Serialize)]
 pub(super) struct JoseHeader {
     alg: String,
     kid: String,
@@ -32,14 +33,14 @@ pub(super) struct JoseHeader {
     #[serde(default)]
     tl_headers: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    jku: Option<String>,
+    jku: Option<UrlText>,
     /// Extensions that a reader must understand or else refuse (RFC 7515, 4.1.11). None is understood here.
     #[serde(default, skip_serializing_if = "Maybe::is_absent")]
     crit: Maybe<RawJson>,
 }
 
 impl JoseHeader {
-    pub(super) fn new(kid: &str, tl_headers: String, jku: Option<String>) -> Self {
+    pub(super) fn new(kid: &str, tl_headers: String, jku: Option<UrlText>) -> Self {
         Self {
             alg: "ES512".to_owned(),
             kid: kid.to_owned(),
@@ -93,8 +94,8 @@ impl<'a> TlSignature<'a> {
     /// names it believes whoever sent the message, so this must be one of the known places
     /// ([`TlVerifier::LIVE_KEYS`](super::TlVerifier::LIVE_KEYS) and
     /// [`SANDBOX_KEYS`](super::TlVerifier::SANDBOX_KEYS)).
-    pub fn jku(&self) -> Option<&str> {
-        self.header.jku.as_deref()
+    pub fn jku(&self) -> Option<&UrlText> {
+        self.header.jku.as_ref()
     }
 
     /// The names of the headers it says to cover, in the order and casing that they are signed in.
@@ -111,6 +112,17 @@ impl<'a> TlSignature<'a> {
     /// The bytes under the signature, if the sender took the path to be this.
     pub(super) fn signed_bytes(&self, message: &Message<'_>, path: &str) -> Result<String, Refusal> {
         signed_bytes(self.encoded_header, &self.header, message, path)
+    }
+}
+
+/// Leaves out the signature itself, like every `Debug` of one here.
+impl fmt::Debug for TlSignature<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlSignature")
+            .field("kid", &self.kid())
+            .field("jku", &self.jku())
+            .field("tl_headers", &self.header.tl_headers)
+            .finish_non_exhaustive()
     }
 }
 

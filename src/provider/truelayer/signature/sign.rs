@@ -11,6 +11,7 @@ use p521::ecdsa::signature::Signer as _;
 use super::TlSigningKey;
 use super::jws::{JoseHeader, TL_SIGNATURE, encode};
 use super::verify::TIMESTAMP;
+use crate::json::UrlText;
 use crate::signature::{Message, SignError};
 
 /// Makes `Tl-Signature`s: for webhooks as TrueLayer sends them, or for requests to TrueLayer's API.
@@ -43,7 +44,7 @@ use crate::signature::{Message, SignError};
 pub struct TlSigner {
     key: TlSigningKey,
     headers: Vec<String>,
-    jku: Option<String>,
+    jku: Option<UrlText>,
 }
 
 impl TlSigner {
@@ -78,7 +79,7 @@ impl TlSigner {
 
     /// Says where the public key is published, as TrueLayer's webhooks do.
     #[must_use]
-    pub fn published_at(self, jku: impl Into<String>) -> Self {
+    pub fn published_at(self, jku: impl Into<UrlText>) -> Self {
         Self {
             jku: Some(jku.into()),
             ..self

@@ -5,6 +5,7 @@ use http::HeaderName;
 use p521::ecdsa::signature::Verifier as _;
 
 use super::{KeySet, TlSignature};
+use crate::json::UrlText;
 use crate::signature::{MaxAge, Message, Refusal, date};
 
 pub(super) static TIMESTAMP: HeaderName = HeaderName::from_static("x-tl-webhook-timestamp");
@@ -34,7 +35,7 @@ pub struct TlVerifier {
     keys: KeySet,
     max_age: MaxAge,
     required: Vec<HeaderName>,
-    sources: Option<Vec<String>>,
+    sources: Option<Vec<UrlText>>,
 }
 
 impl TlVerifier {
@@ -66,7 +67,7 @@ impl TlVerifier {
 
     /// Demands that the message names one of these places as that where its key is published (`jku`).
     #[must_use]
-    pub fn published_at<S: Into<String>>(self, sources: impl IntoIterator<Item = S>) -> Self {
+    pub fn published_at<S: Into<UrlText>>(self, sources: impl IntoIterator<Item = S>) -> Self {
         Self {
             sources: Some(sources.into_iter().map(Into::into).collect()),
             ..self
@@ -101,13 +102,13 @@ impl TlVerifier {
         Ok(TlVerified {
             signed_at,
             kid: signature.kid().to_owned(),
-            jku: signature.jku().map(str::to_owned),
+            jku: signature.jku().cloned(),
         })
     }
 
     fn check_claims(&self, signature: &TlSignature<'_>) -> Result<(), Refusal> {
         if let Some(sources) = &self.sources {
-            let is_known = |jku| sources.iter().any(|source| source == jku);
+            let is_known = |jku| sources.contains(jku);
             if !signature.jku().is_some_and(is_known) {
                 return Err(Refusal::UnknownSource);
             }
@@ -168,5 +169,5 @@ pub struct TlVerified {
     pub kid: String,
     /// Where the sender says that the key is published. Only if it is one of the known places does this say
     /// which of TrueLayer's environments sent the message.
-    pub jku: Option<String>,
+    pub jku: Option<UrlText>,
 }
