@@ -6,11 +6,11 @@
 //!
 //! | profile | puts into each message | retries | authentication |
 //! |---|---|---|---|
-//! | [`truelayer`] | nothing | 6, from 100 ms to 6 min apart | none, or `Tl-Signature` |
-//! | [`truv`] | `webhook_id`, `event_type`, `event_created_at` | 3, 30 s apart | `X-WEBHOOK-SIGN` |
-//! | [`powens`] | `id_webhook_data` | until accepted | user token, `BI-Signature` or OAuth 2.0 |
-//! | [`yodlee`] | `notificationId` | 8, up to 1280 min after the first failure | none |
-//! | [`standard_webhooks`] | the header `webhook-id` | 9, over three days | `webhook-signature` |
+//! | [`truelayer()`] | nothing | 6, from 100 ms to 6 min apart | none, or `Tl-Signature` |
+//! | [`truv()`] | `webhook_id`, `event_type`, `event_created_at` | 3, 30 s apart | `X-WEBHOOK-SIGN` |
+//! | [`powens()`] | `id_webhook_data` | until accepted | user token, `BI-Signature` or OAuth 2.0 |
+//! | [`yodlee()`] | `notificationId` | 8, up to 1280 min after the first failure | none |
+//! | [`standard_webhooks()`] | the header `webhook-id` | 9, over three days | `webhook-signature` |
 //!
 //! Ids are put in when an event is enqueued, so every attempt sends the same bytes. They are spliced into the
 //! body's text, whose other bytes stay as they are.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use http::{HeaderValue, Request, Response};
 use proptest::prelude::*;
 use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
@@ -17,6 +17,8 @@ use ringback::provider::{self, ProviderProfile, powens, truelayer, truv, yodlee}
 use ringback::retry::Schedule;
 use ringback::signature::{HmacKey, MaxAge, Message, StandardWebhooks, TruvSignature, Verifier};
 use ringback::store::MemoryStore;
+use ringback::system::SystemClock;
+use ringback::time::Clock;
 
 /// Refuses each delivery's first two attempts, and keeps every request.
 struct Rig {
@@ -30,7 +32,7 @@ fn rig(profile: ProviderProfile) -> Rig {
     let sender = ringback::transport::sender_fn(move |request: Request<Bytes>| {
         let mut kept = kept.lock().unwrap();
         kept.push(request);
-        let status = if kept.len() % 3 == 0 { 204 } else { 503 };
+        let status = if kept.len().is_multiple_of(3) { 204 } else { 503 };
         async move { Ok(Response::builder().status(status).body(Bytes::new()).unwrap()) }
     });
     let quickly = Schedule::gaps([5, 10].map(Duration::from_millis))
@@ -139,7 +141,9 @@ async fn truv_identifies_types_and_dates_each_body() {
         MaxAge::unlimited(),
     );
     for request in &sent {
-        verifier.verify(&Message::from(request), Utc::now()).unwrap();
+        verifier
+            .verify(&Message::from(request), SystemClock.now())
+            .unwrap();
         assert_eq!(request.headers()["user-agent"], "Truv-Webhook-Service/2.0");
     }
 }
@@ -165,7 +169,9 @@ async fn truelayer_leaves_the_body_and_signs_each_attempt() {
     let verifier = TlVerifier::new(keys, MaxAge::minutes(5));
     for request in &sent {
         assert_eq!(request.body(), body);
-        verifier.verify(&Message::from(request), Utc::now()).unwrap();
+        verifier
+            .verify(&Message::from(request), SystemClock.now())
+            .unwrap();
     }
     assert!(truelayer::SignedEvent::parse(sent[0].body()).is_ok());
 }
@@ -186,7 +192,9 @@ async fn standard_webhooks_sends_the_events_own_id() {
     );
     for request in &sent {
         assert_eq!(request.headers()["webhook-id"], "order/1");
-        verifier.verify(&Message::from(request), Utc::now()).unwrap();
+        verifier
+            .verify(&Message::from(request), SystemClock.now())
+            .unwrap();
     }
 }
 

@@ -10,6 +10,7 @@ use ringback::provider::truelayer::{
     KeySet, KeySetError, TlKeyError, TlSignature, TlSigner, TlSigningKey, TlVerifier,
 };
 use ringback::signature::{MaxAge, Message, Refusal, SignError};
+use ringback::testing::conformance;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -302,6 +303,27 @@ fn other_forms_of_the_signature_are_refused() {
         let refused = ring.clone().with("tl-signature", other.as_bytes()).refused();
         assert_eq!(refused, Some(Refusal::MalformedSignature), "{other:.60}");
     }
+}
+
+#[tokio::test]
+async fn the_signer_keeps_the_contract_of_authentication() {
+    let signer = TlSigner::new(key()).covering(["X-Tl-Webhook-Timestamp"]).unwrap();
+    let report = conformance::auth::run_all(&signer).await;
+    assert!(report.failures().is_empty(), "{report}");
+}
+
+#[test]
+fn nothing_shows_a_signature_or_the_query_of_a_place() {
+    let ring = Ring::published();
+    let shown = format!("{:?}", TlSignature::of(&ring.message()).unwrap());
+    assert!(shown.contains("45fc75cf") && !shown.contains("AB9S"), "{shown}");
+    let signer = TlSigner::new(key()).published_at("https://example.com/jwks?token=hunter2");
+    let verifier = verifier().published_at(["https://example.com/jwks?token=hunter2"]);
+    let shown = format!("{signer:?} {verifier:?}");
+    assert!(
+        shown.contains("example.com/jwks") && !shown.contains("hunter2"),
+        "{shown}"
+    );
 }
 
 const SEC1: &str = "\
