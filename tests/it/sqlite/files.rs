@@ -210,13 +210,23 @@ async fn what_cannot_be_read_holds_up_itself_and_no_other() {
     let store = folder.open();
     store.save_webhook(webhook("w", 5), at(0)).await.unwrap();
     enqueue(&store, [event("e1", "w")], at(0)).await;
-    folder.raw().execute("UPDATE events SET media_type = x'0a'", []).unwrap();
+    folder
+        .raw()
+        .execute("UPDATE events SET media_type = x'0a'", [])
+        .unwrap();
     enqueue(&store, [event("e2", "w")], at(0)).await;
     assert_eq!(kind(store.delivery(DeliveryId(1)).await), StoreErrorKind::Corrupt);
     assert_eq!(ids_claimed(&store, at(0), 9).await, [2], "the other one goes");
     assert_eq!(ids_claimed(&store, at(0), 9).await, [] as [i64; 0]);
-    folder.raw().execute("UPDATE events SET media_type = CAST('text/plain' AS BLOB)", []).unwrap();
-    assert_eq!(ids_claimed(&store, at(100_000), 9).await, [1, 2], "once the leases have ended");
+    folder
+        .raw()
+        .execute("UPDATE events SET media_type = CAST('text/plain' AS BLOB)", [])
+        .unwrap();
+    assert_eq!(
+        ids_claimed(&store, at(100_000), 9).await,
+        [1, 2],
+        "once the leases have ended"
+    );
 }
 
 #[tokio::test]
