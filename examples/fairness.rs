@@ -84,7 +84,7 @@ async fn run(settings: &Settings, with_the_two: bool) -> Result<Duration, AnyErr
     let worker = engine.worker();
     let work = worker.run();
     tokio::select! {
-        () = work => {}
+        stopped = work => stopped?,
         () = all.notified() => {}
     }
     let took = start.elapsed();

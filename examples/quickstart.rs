@@ -120,7 +120,8 @@ async fn main() -> Result<(), AnyError> {
 
     // What the service knows of it.
     let _ = (stop_worker.send(()), stop_runner.send(()));
-    tokio::try_join!(worker, running)?;
+    let (worked, ()) = tokio::try_join!(worker, running)?;
+    worked?;
     let dispatcher = engine.dispatcher();
     let event = format!("{}/{}", ring.task_id, ring.status.as_str()).into();
     let deliveries = dispatcher.deliveries_of(&"tasks".into(), &event).await?;

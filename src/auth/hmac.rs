@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Request;
+use http::header::Entry;
+use http::{HeaderValue, Request};
 
 use super::{AuthContext, AuthError, AuthErrorKind, AuthProvider, HmacAuth, HmacScheme};
 use crate::signature::{BiSignature, HmacKey, Signer, StandardWebhooks, TruvSignature};
@@ -16,7 +17,10 @@ use crate::signature::{BiSignature, HmacKey, Signer, StandardWebhooks, TruvSigna
 /// assert!(HmacProvider::new(&HmacAuth::new(HmacScheme::Truv, "")).is_err(), "protects nothing");
 /// ```
 #[derive(Debug, Clone)]
-pub struct HmacProvider(Signer);
+pub struct HmacProvider {
+    signer: Signer,
+    is_standard: bool,
+}
 
 impl HmacProvider {
     /// Prepares the keys.
@@ -47,7 +51,10 @@ impl HmacProvider {
             HmacScheme::Truv => Signer::new(TruvSignature, newest.clone()),
             HmacScheme::StandardWebhooks => Signer::new(StandardWebhooks, newest.clone()),
         };
-        Ok(Self(older.iter().cloned().fold(signer, Signer::also)))
+        Ok(Self {
+            signer: older.iter().cloned().fold(signer, Signer::also),
+            is_standard: config.scheme == HmacScheme::StandardWebhooks,
+        })
     }
 }
 
@@ -58,7 +65,16 @@ impl AuthProvider for HmacProvider {
         request: &mut Request<Bytes>,
         context: &AuthContext<'_>,
     ) -> Result<(), AuthError> {
-        self.0
+        if self.is_standard {
+            // Receivers tell copies by it. A profile that knows better has set it already.
+            if let (Entry::Vacant(id), Ok(value)) = (
+                request.headers_mut().entry("webhook-id"),
+                HeaderValue::from_str(context.event.id().as_str()),
+            ) {
+                id.insert(value);
+            }
+        }
+        self.signer
             .sign_request(request, context.now)
             .map_err(|error| AuthError::with_source(AuthErrorKind::NotApplicable, error))
     }

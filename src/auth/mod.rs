@@ -56,8 +56,8 @@ use crate::delivery::Event;
 ///
 /// # Errors
 ///
-/// An [`AuthError`] postpones the delivery; the request is never sent without its proof, and no attempt is
-/// counted.
+/// The request is never sent without its proof. An [`AuthError`] postpones the delivery, and no attempt is counted; but
+/// if it is [`NotApplicable`](AuthErrorKind::NotApplicable), which no waiting changes, the attempt has failed.
 ///
 /// # Cancellation
 ///

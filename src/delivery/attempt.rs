@@ -47,13 +47,15 @@ pub enum SendFailure {
     Disconnected,
     /// What came back is not HTTP.
     Protocol,
+    /// The authentication can prove nothing about such an event. Nothing was sent.
+    Unprovable,
     /// Anything else.
     Other,
 }
 
 impl SendFailure {
     /// Every kind there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Resolve,
         Self::Connect,
         Self::Tls,
@@ -62,6 +64,7 @@ impl SendFailure {
         Self::ResponseTooLarge,
         Self::Disconnected,
         Self::Protocol,
+        Self::Unprovable,
         Self::Other,
     ];
 
@@ -76,6 +79,7 @@ impl SendFailure {
             Self::ResponseTooLarge => "response too large",
             Self::Disconnected => "disconnected",
             Self::Protocol => "not HTTP",
+            Self::Unprovable => "not provable",
             Self::Other => "not sent",
         }
     }

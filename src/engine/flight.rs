@@ -1,17 +1,18 @@
 //! One claimed delivery, from its claim to what is to be settled.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use super::assembly::Parts;
-use crate::auth::{AuthContext, AuthError, AuthProvider};
+use crate::auth::{AuthContext, AuthError, AuthErrorKind, AuthProvider};
 use crate::delivery::{AttemptReport, Outcome, Profile, SendFailure};
 use crate::retry::{Decision, Progress, RetryAfter, Verdict};
 use crate::store::{Claimed, Next, Settlement};
@@ -27,7 +28,11 @@ const EXCERPT: usize = 1024;
 
 /// Makes the attempt that a claim is for, and says what follows from it.
 pub(super) async fn fly(parts: Arc<Parts>, claimed: Claimed) -> Settlement {
-    let (attempt, next) = attempt(&parts, &claimed).await;
+    let started_at = parts.timer.now();
+    // A panic in the user's sender, authentication or profile costs this attempt and nothing else: whatever state it left
+    // behind is the user's own.
+    let attempted = AssertUnwindSafe(attempt(&parts, &claimed)).catch_unwind().await;
+    let (attempt, next) = attempted.unwrap_or_else(|_panic| after_panic(&parts, &claimed, started_at));
     Settlement {
         id: claimed.id,
         fence: claimed.fence,
@@ -46,14 +51,7 @@ async fn attempt(parts: &Parts, claimed: &Claimed) -> (Option<AttemptReport>, Ne
     }
 
     let started_at = parts.timer.now();
-    // A panic in the user's authentication or sender costs this attempt and nothing else: whatever state it left
-    // behind is the user's own.
-    let exchange = AssertUnwindSafe(exchange(parts, claimed, profile.as_ref())).catch_unwind();
-    let exchanged = match exchange.await {
-        Ok(Exchanged::NoProof) => return postponed(),
-        Ok(exchanged) => exchanged,
-        Err(_panic) => Exchanged::Nothing(Outcome::Panicked),
-    };
+    let exchanged = exchange(parts, claimed, profile.as_ref()).await;
     let now = parts.timer.now();
     let report = |outcome, excerpt| AttemptReport {
         started_at,
@@ -83,6 +81,23 @@ async fn attempt(parts: &Parts, claimed: &Claimed) -> (Option<AttemptReport>, Ne
         ),
         Exchanged::NoProof => postponed(),
     }
+}
+
+fn after_panic(parts: &Parts, claimed: &Claimed, started_at: DateTime<Utc>) -> (Option<AttemptReport>, Next) {
+    let now = parts.timer.now();
+    let report = AttemptReport {
+        started_at,
+        duration: elapsed(started_at, now),
+        outcome: Outcome::Panicked,
+        excerpt: Bytes::new(),
+    };
+    // It may be the schedule itself that panics.
+    let next = catch_unwind(AssertUnwindSafe(|| {
+        let profile = parts.profiles.find(claimed.target.profile())?;
+        Some(after_failure(parts, claimed, profile.as_ref(), None))
+    }));
+    let next = next.ok().flatten().unwrap_or(Next::Retry(after(now, POSTPONED)));
+    (Some(report), next)
 }
 
 /// An interrupted attempt was counted when its lease ended, but nobody asked the schedule what follows. `None`:
@@ -123,7 +138,7 @@ fn after_failure(parts: &Parts, claimed: &Claimed, profile: &dyn Profile, hint: 
 enum Exchanged {
     Answer(Response<Bytes>),
     Nothing(Outcome),
-    /// Nothing was sent, since nothing could prove it.
+    /// Nothing was sent, since at present nothing could prove it.
     NoProof,
 }
 
@@ -142,8 +157,13 @@ async fn exchange(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Ex
         return Exchanged::NoProof;
     };
     let prove = || prove(parts, claimed, request(claimed, profile), provider.as_ref());
-    let Some(Ok(request)) = within(&mut parts.timer.sleep(parts.auth_deadline), prove()).await else {
-        return Exchanged::NoProof;
+    let request = match within(&mut parts.timer.sleep(parts.auth_deadline), prove()).await {
+        Some(Ok(request)) => request,
+        // Waiting does not make it provable, so it is a failure that the schedule brings to an end.
+        Some(Err(error)) if error.kind() == AuthErrorKind::NotApplicable => {
+            return Exchanged::Nothing(Outcome::Failed(SendFailure::Unprovable));
+        }
+        Some(Err(_)) | None => return Exchanged::NoProof,
     };
 
     let mut deadline = deadline(parts, claimed, profile);

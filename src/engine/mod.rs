@@ -36,7 +36,7 @@
 //! dispatcher.enqueue(Event::builder("tenant-7", "order-1/paid", "order.paid").json("{}").build()?).await?;
 //!
 //! // Until the first delivery was received; an application would wait for its shutdown signal.
-//! engine.worker().run_until(async { assert_eq!(received.recv().await.unwrap(), "{}") }).await;
+//! engine.worker().run_until(async { assert_eq!(received.recv().await.unwrap(), "{}") }).await?;
 //! # Ok(())
 //! # }
 //! ```

@@ -14,7 +14,7 @@ use futures_util::{FutureExt, StreamExt};
 use super::assembly::Parts;
 use super::flight::fly;
 use crate::id::{DeliveryId, Fence};
-use crate::store::{ClaimRequest, Claimed, Listen, Settled, Settlement, StoreError};
+use crate::store::{ClaimRequest, Claimed, Listen, Settled, Settlement, StoreError, StoreErrorKind};
 use crate::time::elapsed;
 
 /// How long to leave a store alone that has just failed.
@@ -43,16 +43,25 @@ impl Worker {
     }
 
     /// Works without end.
-    pub async fn run(&self) {
-        self.run_until(std::future::pending()).await;
+    ///
+    /// # Errors
+    ///
+    /// As [`run_until`](Self::run_until).
+    pub async fn run(&self) -> Result<(), StoreError> {
+        self.run_until(std::future::pending()).await
     }
 
     /// Works until `stop` completes, then claims no more, gives what is in flight the engine's grace period to
     /// finish, and hands the rest back uncounted.
     ///
-    /// Failures of the store are waited out: nothing is lost by them, and nothing is reported as done that was
-    /// not committed.
-    pub async fn run_until(&self, stop: impl Future<Output = ()> + Send) {
+    /// Failures of the store that may pass are waited out: nothing is lost by them, and nothing is reported as done that
+    /// was not committed.
+    ///
+    /// # Errors
+    ///
+    /// The store's, where waiting helps nothing: it was [closed](StoreErrorKind::Closed), or a newer version of this
+    /// crate has [taken it over](StoreErrorKind::TooNew). What was in flight is dropped then, and sent again.
+    pub async fn run_until(&self, stop: impl Future<Output = ()> + Send) -> Result<(), StoreError> {
         let mut flights = FuturesUnordered::new();
         let mut chores: FuturesUnordered<BoxFuture<'_, Chore>> = FuturesUnordered::new();
         chores.push(stop.map(|()| Chore::Stop).boxed());
@@ -65,7 +74,7 @@ impl Worker {
                 chores.push(look);
             }
             if shift.is_over() {
-                return;
+                return Ok(());
             }
             let event = poll_fn(|cx| {
                 // Whatever has landed by now is settled together.
@@ -88,6 +97,9 @@ impl Worker {
                     chores.push(shift.end_grace());
                 }
                 Some(Chore::HandedBack) => shift.handing_back -= 1,
+                Some(Chore::Settled {
+                    settled: Err(error), ..
+                }) if is_lasting(&error) => return Err(error),
                 Some(Chore::Settled { settlements, settled }) => {
                     chores.extend(shift.settled(settlements, settled));
                 }
@@ -98,6 +110,7 @@ impl Worker {
                     }
                     chores.extend(then);
                 }
+                Some(Chore::Looked(Err(error))) if is_lasting(&error) => return Err(error),
                 Some(Chore::Looked(Err(_))) => {
                     shift.looking = false;
                     chores.push(shift.rest());
@@ -237,10 +250,9 @@ impl<'a> Shift<'a> {
         let then = found.is_all.then(|| {
             (self.looking, self.waiting) = (true, true);
             let parts = self.parts;
-            let until_due = found
-                .next
-                .map(|next| elapsed(parts.timer.now(), next).max(SHORTEST_WAIT));
+            let until_due = found.next.map(|next| elapsed(parts.timer.now(), next));
             let span = until_due.map_or(parts.poll_interval, |span| span.min(parts.poll_interval));
+            let span = span.max(SHORTEST_WAIT);
             async move {
                 let due = parts.timer.sleep(span);
                 match select(found.ring, due).await {
@@ -294,6 +306,11 @@ impl<'a> Shift<'a> {
     }
 }
 
+/// Whether no waiting helps.
+pub(super) fn is_lasting(error: &StoreError) -> bool {
+    matches!(error.kind(), StoreErrorKind::Closed | StoreErrorKind::TooNew)
+}
+
 async fn look(parts: &Parts, max: usize) -> Result<Found, StoreError> {
     let ring = parts.store.wake().listen();
     let now = parts.timer.now();
@@ -304,6 +321,21 @@ async fn look(parts: &Parts, max: usize) -> Result<Found, StoreError> {
         max,
     };
     let claimed = parts.store.claim(request).await?;
+    if elapsed(now, parts.timer.now()) > parts.lease_margin / 2 && !claimed.is_empty() {
+        // The answer was so long in coming that the leases may not last. If the store will not have the claims back,
+        // the leases end by themselves.
+        let claims = claimed
+            .iter()
+            .map(|claimed| (claimed.id, claimed.fence))
+            .collect();
+        let _ = parts.store.release(claims, parts.timer.now()).await;
+        return Ok(Found {
+            claimed: Vec::new(),
+            is_all: false,
+            next: None,
+            ring,
+        });
+    }
     if claimed.len() == max {
         return Ok(Found {
             claimed,

@@ -64,7 +64,7 @@ mod truelayer;
 mod truv;
 mod yodlee;
 
-pub use gate::Gate;
+pub use gate::{Admission, Gate};
 pub use powens::PowensEvents;
 pub use protocol::{JsonEvents, Payload, Protocol, Unreadable};
 pub use receiver::{Received, Receiver, Rejection};

@@ -12,7 +12,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::coding::Coding;
-use super::{Gate, Payload, Protocol};
+use super::{Admission, Gate, Payload, Protocol};
 use crate::signature::{Message, Refusal};
 use crate::store::{Seen, SeenKey, SeenStore, StoreError};
 use crate::system::SystemClock;
@@ -56,6 +56,8 @@ pub struct Received<E> {
     /// What tells its copies: the provider's key, or `sha256:` and the digest of the body. A provider's key that is
     /// longer than 255 bytes, or has control characters, which not every store can hold, is there as its digest.
     pub key: SeenKey,
+    /// What the gate found out: who sent it, and when.
+    pub admission: Admission,
     /// The body, inflated if it came compressed.
     pub body: Bytes,
     /// The head of the request, as it came.
@@ -187,16 +189,21 @@ impl<P: Protocol> Receiver<P> {
         if wire.len() > self.wire_limit {
             return Err(Rejection::TooLarge);
         }
-        let body = self.authentic_body(&head, wire).await?;
+        let (admission, body) = self.authentic_body(&head, wire).await?;
         let payload = self
             .protocol
             .read(&head, &body)
             .map_or(Payload::Unknown, Payload::Known);
         let key = self.protocol.key(&head, &payload);
-        let key = SeenKey::new(&*self.name, key_or_digest(key, &body));
+        let receiver = match &admission.sender {
+            Some(sender) => format!("{}/{sender}", self.name),
+            None => self.name.clone(),
+        };
+        let key = SeenKey::new(receiver, key_or_digest(key, &body));
         Ok(Received {
             payload,
             key,
+            admission,
             body,
             head,
         })
@@ -275,11 +282,11 @@ impl<P: Protocol> Receiver<P> {
     }
 
     /// The body as its sender wrote it, once the gate has let it in.
-    async fn authentic_body(&self, head: &Parts, wire: Bytes) -> Result<Bytes, Rejection> {
+    async fn authentic_body(&self, head: &Parts, wire: Bytes) -> Result<(Admission, Bytes), Rejection> {
         match Coding::of(&head.headers).ok_or(Rejection::Coding)? {
             Coding::Identity => {
-                self.admit(head, &wire).await?;
-                Ok(wire)
+                let admission = self.admit(head, &wire).await?;
+                Ok((admission, wire))
             }
             #[cfg(feature = "gzip")]
             Coding::Gzip => self.authentic_gzip(head, &wire).await,
@@ -289,14 +296,15 @@ impl<P: Protocol> Receiver<P> {
     /// Whether a provider signs the compressed bytes or those before is not published for Powens. Either will do, for
     /// either needs the key.
     #[cfg(feature = "gzip")]
-    async fn authentic_gzip(&self, head: &Parts, wire: &[u8]) -> Result<Bytes, Rejection> {
+    async fn authentic_gzip(&self, head: &Parts, wire: &[u8]) -> Result<(Admission, Bytes), Rejection> {
         use super::coding::{InflateError, inflate};
 
         match self.admit(head, wire).await {
-            Ok(()) => inflate(wire, self.inflated_limit).map_err(|error| match error {
-                InflateError::Malformed => Rejection::Coding,
-                InflateError::TooLarge => Rejection::TooLarge,
-            }),
+            Ok(admission) => match inflate(wire, self.inflated_limit) {
+                Ok(inflated) => Ok((admission, inflated)),
+                Err(InflateError::Malformed) => Err(Rejection::Coding),
+                Err(InflateError::TooLarge) => Err(Rejection::TooLarge),
+            },
             Err(Refusal::Mismatch) => {
                 // Whoever sent this has proved nothing yet, so it may not grow as gzip can.
                 let allowed = UNPROVEN_INFLATED.max(wire.len().saturating_mul(UNPROVEN_RATIO));
@@ -305,14 +313,14 @@ impl<P: Protocol> Receiver<P> {
                         InflateError::Malformed => Rejection::Refused(Refusal::Mismatch),
                         InflateError::TooLarge => Rejection::TooLarge,
                     })?;
-                self.admit(head, &inflated).await?;
-                Ok(inflated)
+                let admission = self.admit(head, &inflated).await?;
+                Ok((admission, inflated))
             }
             Err(refusal) => Err(refusal.into()),
         }
     }
 
-    async fn admit(&self, head: &Parts, body: &[u8]) -> Result<(), Refusal> {
+    async fn admit(&self, head: &Parts, body: &[u8]) -> Result<Admission, Refusal> {
         let message = Message {
             method: &head.method,
             target: head.uri.path_and_query().map_or("/", |target| target.as_str()),

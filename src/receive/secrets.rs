@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use http::header::AUTHORIZATION;
 
-use super::Gate;
+use super::{Admission, Gate};
 use crate::query;
 use crate::secret::Secret;
 use crate::signature::{Message, Refusal};
@@ -50,11 +50,11 @@ impl UrlSecret {
 
 #[async_trait]
 impl Gate for UrlSecret {
-    async fn admit(&self, message: &Message<'_>, _now: DateTime<Utc>) -> Result<(), Refusal> {
+    async fn admit(&self, message: &Message<'_>, _now: DateTime<Utc>) -> Result<Admission, Refusal> {
         let query = message.target.split_once('?').map_or("", |(_, query)| query);
         query::sole(query, &self.parameter)
             .filter(|value| Secret::one_of(&self.secrets, value.as_bytes()))
-            .map(|_| ())
+            .map(|_| Admission::default())
             .ok_or(Refusal::WrongSecret)
     }
 }
@@ -69,7 +69,7 @@ impl Gate for UrlSecret {
 /// ```
 /// use async_trait::async_trait;
 /// use chrono::{DateTime, Utc};
-/// use ringback::receive::{BearerToken, Gate};
+/// use ringback::receive::{Admission, BearerToken, Gate};
 /// use ringback::secret::Secret;
 /// use ringback::signature::{Message, Refusal};
 /// use serde_json::Value;
@@ -85,7 +85,7 @@ impl Gate for UrlSecret {
 ///
 /// #[async_trait]
 /// impl Gate for UserTokens {
-///     async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<(), Refusal> {
+///     async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<Admission, Refusal> {
 ///         // Not JSON: compressed, perhaps. After a mismatch, the gate is asked again with the body inflated.
 ///         let body: Value = serde_json::from_slice(message.body).map_err(|_| Refusal::Mismatch)?;
 ///         let user = ["/user/id", "/id_user", "/connection/id_user"]
@@ -101,7 +101,7 @@ impl Gate for UrlSecret {
 /// let mut request = http::Request::post("/powens").body(r#"{"user":{"id":20}}"#).unwrap();
 /// let now = DateTime::UNIX_EPOCH;
 /// request.headers_mut().insert("authorization", "Bearer hunter2".parse().unwrap());
-/// assert_eq!(UserTokens.admit(&Message::from(&request), now).await, Ok(()));
+/// assert!(UserTokens.admit(&Message::from(&request), now).await.is_ok());
 /// request.headers_mut().insert("authorization", "Bearer hunter3".parse().unwrap());
 /// assert_eq!(UserTokens.admit(&Message::from(&request), now).await, Err(Refusal::WrongSecret));
 /// # }
@@ -127,10 +127,10 @@ impl BearerToken {
 
 #[async_trait]
 impl Gate for BearerToken {
-    async fn admit(&self, message: &Message<'_>, _now: DateTime<Utc>) -> Result<(), Refusal> {
+    async fn admit(&self, message: &Message<'_>, _now: DateTime<Utc>) -> Result<Admission, Refusal> {
         let token = bearer(message.sole_header(&AUTHORIZATION)?).ok_or(Refusal::WrongSecret)?;
         if Secret::one_of(&self.secrets, token) {
-            Ok(())
+            Ok(Admission::default())
         } else {
             Err(Refusal::WrongSecret)
         }

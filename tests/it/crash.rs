@@ -78,7 +78,7 @@ fn child() {
                 }
             });
         }
-        engine.worker().run().await;
+        engine.worker().run().await.unwrap();
     });
 }
 

@@ -154,7 +154,8 @@ async fn what_waits_for_a_webhook_that_is_removed_is_never_sent() {
     engine
         .worker()
         .run_until(tokio::time::sleep(Duration::from_millis(50)))
-        .await;
+        .await
+        .unwrap();
     let record = dispatcher.delivery_record(id).await.unwrap().unwrap();
     assert_eq!(record.state, State::Dead(DeadReason::WebhookDeleted));
 }
@@ -243,7 +244,11 @@ async fn the_path_on_the_wire_is_the_path_that_was_signed(sender: impl HttpSende
             assert_eq!(signature, expected, "{path}");
         }
     });
-    engine.worker().run_until(async { check.await.unwrap() }).await;
+    engine
+        .worker()
+        .run_until(async { check.await.unwrap() })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -89,6 +89,7 @@ impl Rig {
         };
         tokio::time::timeout(Duration::from_secs(20), self.engine.worker().run_until(done))
             .await
+            .unwrap()
             .unwrap();
     }
 }

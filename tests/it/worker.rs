@@ -12,7 +12,7 @@ use ringback::delivery::{DeadReason, Event, Limits, Order, Outcome, PlainProfile
 use ringback::engine::{Engine, EngineBuilder, Registration, TokioTimer};
 use ringback::retry::Schedule;
 use ringback::signature::{BiSignature, HmacKey, MaxAge, Message, Verifier};
-use ringback::store::{MemoryStore, Replayed};
+use ringback::store::{MemoryStore, Replayed, SqliteStore, StoreErrorKind};
 use ringback::system::SystemClock;
 use ringback::time::Clock;
 use ringback::transport::{HttpSender, SendError, SendErrorKind, sender_fn};
@@ -54,7 +54,7 @@ async fn work_until(engine: &Engine, done: impl AsyncFn() -> bool) {
         stop.await;
         let _ = tell.send(());
     };
-    tokio::join!(work, stop);
+    tokio::join!(work, stop).0.unwrap();
 }
 
 #[tokio::test]
@@ -176,7 +176,8 @@ async fn each_attempt_is_signed_with_the_key_of_the_moment() {
             assert!(verify(&second, "new"));
             assert!(!verify(&second, "old"));
         })
-        .await;
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -195,7 +196,8 @@ async fn what_nothing_can_prove_is_not_sent_and_not_counted() {
     engine
         .worker()
         .run_until(tokio::time::sleep(Duration::from_millis(100)))
-        .await;
+        .await
+        .unwrap();
     let record = dispatcher.delivery_record(id).await.unwrap().unwrap();
     assert_eq!((record.state, record.attempts), (State::Pending, 0));
 }
@@ -312,7 +314,8 @@ async fn stopping_waits_for_what_is_in_flight_and_hands_the_rest_back_uncounted(
     engine
         .worker()
         .run_until(tokio::time::sleep(Duration::from_millis(10)))
-        .await;
+        .await
+        .unwrap();
     assert!(started.elapsed() < Duration::from_secs(5));
     let record = async |n: usize| {
         dispatcher
@@ -329,4 +332,17 @@ async fn stopping_waits_for_what_is_in_flight_and_hands_the_rest_back_uncounted(
         (record(1).await.state, record(1).await.attempts),
         (State::Delivered, 1)
     );
+}
+
+#[tokio::test]
+async fn a_worker_whose_store_is_closed_says_so() {
+    let store = SqliteStore::open_in_memory().unwrap();
+    let sender = sender_fn(|_: Request<Bytes>| async { Ok(Response::new(Bytes::new())) });
+    let engine = Engine::builder(store.clone(), sender, TokioTimer).build();
+    store.close().await;
+    let ended = engine
+        .worker()
+        .run_until(tokio::time::sleep(Duration::from_secs(20)))
+        .await;
+    assert_eq!(ended.unwrap_err().kind(), StoreErrorKind::Closed);
 }

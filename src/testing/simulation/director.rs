@@ -335,7 +335,7 @@ impl Director {
         self.ledger.book().log(|| format!("worker {} starts", actor.0));
         let task = self
             .executor
-            .spawn(async move { worker.run_until(told).await }.boxed_local());
+            .spawn(async move { drop(worker.run_until(told).await) }.boxed_local());
         self.places[place] = Some(Life {
             actor,
             task,

@@ -108,7 +108,7 @@ impl Scene {
             }
             panic!("they do not end");
         };
-        tokio::join!(work, pass);
+        tokio::join!(work, pass).0.unwrap();
     }
 
     async fn state(&self, id: DeliveryId) -> State {

@@ -11,7 +11,9 @@ use ringback::secret::Secret;
 use ringback::signature::{Message, Refusal};
 
 async fn admit(gate: &dyn Gate, request: Request<Bytes>) -> Result<(), Refusal> {
-    gate.admit(&Message::from(&request), DateTime::UNIX_EPOCH).await
+    gate.admit(&Message::from(&request), DateTime::UNIX_EPOCH)
+        .await
+        .map(|_| ())
 }
 
 fn to(target: &str) -> Request<Bytes> {

@@ -12,7 +12,7 @@ use flate2::write::{DeflateEncoder, GzEncoder};
 use flate2::{Compression, FlushCompress};
 use http::{HeaderValue, Request, StatusCode};
 use ringback::provider::powens::EventName;
-use ringback::receive::{Gate, PowensEvents, Receiver, Rejection, UrlSecret};
+use ringback::receive::{Admission, Gate, PowensEvents, Receiver, Rejection, UrlSecret};
 use ringback::secret::Secret;
 use ringback::signature::{Message, Refusal};
 use ringback::testing::ManualTime;
@@ -200,7 +200,7 @@ impl<G: Gate> Counting<G> {
 
 #[async_trait]
 impl<G: Gate> Gate for Counting<G> {
-    async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<(), Refusal> {
+    async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<Admission, Refusal> {
         self.admissions.fetch_add(1, Ordering::Relaxed);
         self.gate.admit(message, now).await
     }

@@ -4,11 +4,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
 use ringback::provider::powens::{Event, EventName};
-use ringback::receive::{PowensEvents, Received, Receiver, Rejection};
+use ringback::receive::{Admission, Gate, PowensEvents, Received, Receiver, Rejection};
+use ringback::signature::{Message, Refusal};
 use ringback::store::{MemoryStore, SeenStore, StoreErrorKind};
 use ringback::testing::{Fault, FaultyStore, ManualTime};
 use ringback::time::Clock;
@@ -229,4 +232,30 @@ async fn keys_that_need_not_be_kept_are_forgotten_along_the_way() {
     time.advance(Duration::from_secs(7 * 24 * 60 * 60));
     ring(&receiver, message(63), &handled).await;
     assert_eq!(store.forget_expired(1_000, time.now()).await.unwrap(), 0);
+}
+
+/// Tells its two tenants apart by the path.
+#[derive(Debug)]
+struct ByPath;
+
+#[async_trait]
+impl Gate for ByPath {
+    async fn admit(&self, message: &Message<'_>, _now: DateTime<Utc>) -> Result<Admission, Refusal> {
+        Ok(Admission::of_sender(message.path()))
+    }
+}
+
+#[tokio::test]
+async fn one_sender_s_key_does_not_hide_another_s_message() {
+    let protocol = PowensEvents::of(EventName::ConnectionSynced);
+    let receiver = Receiver::new("tenants", protocol, ByPath).seen(MemoryStore::new());
+    let handled = Handled::new();
+    for path in ["/a", "/b", "/a", "/b"] {
+        let request = Request::post(path).body(Bytes::from(BODY)).unwrap();
+        assert_eq!(
+            ring(&receiver, request, &handled).await.status(),
+            StatusCode::NO_CONTENT
+        );
+    }
+    assert_eq!(handled.count(), 2);
 }
