@@ -1,6 +1,6 @@
 //! The simulation: whole worlds keep their promises, tell the same story each time, and broken ones are found.
 
-use ringback::store::MemoryStore;
+use ringback::store::{MemoryStore, SqliteStore};
 use ringback::testing::simulation::{FaultKind, Invariant, Mutant, Report, Simulation};
 
 fn simulate(seeds: std::ops::Range<u64>, deliveries: u64) -> Report {
@@ -72,4 +72,18 @@ fn a_report_shows_each_kind_with_its_zero() {
     for kind in FaultKind::ALL {
         assert!(shown.contains(kind.as_str()), "{shown}");
     }
+}
+
+#[test]
+fn sqlite_keeps_every_promise_too() {
+    let mut report = Report::default();
+    for seed in 0..20 {
+        let world = Simulation::new(seed).deliveries(60);
+        report.add(
+            world
+                .store(|| SqliteStore::builder().inline().open_in_memory().unwrap())
+                .run(),
+        );
+    }
+    assert!(report.violations().is_empty(), "{report}");
 }

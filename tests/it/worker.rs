@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
-use ringback::delivery::{DeadReason, Event, Limits, Order, Outcome, PlainProfile, State};
+use ringback::delivery::{DeadReason, Event, Limits, Order, Outcome, PlainProfile, Profile, State};
 use ringback::engine::{Engine, EngineBuilder, Registration, TokioTimer};
+use ringback::id::ProfileName;
 use ringback::retry::Schedule;
-use ringback::signature::{BiSignature, HmacKey, MaxAge, Message, Verifier};
+use ringback::signature::{BiSignature, HmacKey, MaxAge, Message, StandardWebhooks, Verifier};
 use ringback::store::{MemoryStore, Replayed, SqliteStore, StoreErrorKind};
 use ringback::system::SystemClock;
 use ringback::time::Clock;
@@ -345,4 +346,99 @@ async fn a_worker_whose_store_is_closed_says_so() {
         .run_until(tokio::time::sleep(Duration::from_secs(20)))
         .await;
     assert_eq!(ended.unwrap_err().kind(), StoreErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_standard_webhook_s_id_is_the_event_s() {
+    let (sent, mut received) = tokio::sync::mpsc::unbounded_channel();
+    let sender = sender_fn(move |request: Request<Bytes>| {
+        let _ = sent.send(request);
+        async { Ok(Response::new(Bytes::new())) }
+    });
+    let engine = engine(sender).build();
+    let dispatcher = engine.dispatcher();
+    let secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
+    let config = AuthConfig::Hmac(HmacAuth::new(HmacScheme::StandardWebhooks, secret));
+    dispatcher.save_auth("k", "key", config).await.unwrap();
+    dispatcher
+        .register(Registration::new("s", URL, "quick").auth("k"))
+        .await
+        .unwrap();
+    dispatcher.enqueue(event(1)).await.unwrap();
+    let worker = engine.worker();
+    let check = async {
+        let request = received.recv().await.unwrap();
+        assert_eq!(request.headers()["webhook-id"], "e1");
+        let key = HmacKey::from_whsec(secret).unwrap();
+        let verifier = Verifier::new(StandardWebhooks, [key], MaxAge::minutes(5));
+        verifier
+            .verify(&Message::from(&request), SystemClock.now())
+            .unwrap();
+    };
+    worker.run_until(check).await.unwrap();
+}
+
+/// Panics when asked what an answer means, and when asked for the schedule.
+#[derive(Debug)]
+struct Broken;
+
+impl Profile for Broken {
+    fn name(&self) -> ProfileName {
+        "broken".into()
+    }
+
+    fn schedule(&self) -> &Schedule {
+        panic!("a bug in a user's profile")
+    }
+}
+
+#[tokio::test]
+async fn a_profile_that_panics_costs_its_own_deliveries_and_no_others() {
+    let sender = sender_fn(|_: Request<Bytes>| async {
+        Ok(Response::builder().status(500).body(Bytes::new()).unwrap())
+    });
+    let engine = engine(sender).profile(Broken).build();
+    let dispatcher = engine.dispatcher();
+    dispatcher
+        .register(Registration::new("s", URL, "quick"))
+        .await
+        .unwrap();
+    dispatcher
+        .register(Registration::new("s", URL, "broken"))
+        .await
+        .unwrap();
+    let deliveries = dispatcher.enqueue(event(1)).await.unwrap().deliveries;
+    let (mut healthy, mut broken) = (None, None);
+    work_until(&engine, async || {
+        let mut final_ones = 0;
+        for id in &deliveries {
+            final_ones += usize::from(
+                dispatcher
+                    .delivery_record(*id)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .state
+                    .is_final(),
+            );
+        }
+        final_ones == 1
+    })
+    .await;
+    for id in deliveries {
+        let record = dispatcher.delivery_record(id).await.unwrap().unwrap();
+        let outcomes: Vec<_> = dispatcher
+            .attempts(id)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|attempt| attempt.report.outcome)
+            .collect();
+        match record.state {
+            State::Dead(DeadReason::Exhausted) => healthy = Some(outcomes.len()),
+            _ => broken = Some(outcomes),
+        }
+    }
+    assert_eq!(healthy, Some(4));
+    assert_eq!(broken, Some(vec![Outcome::Panicked]));
 }
