@@ -1,15 +1,15 @@
 //! Events, deliveries and webhooks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use super::events::{Events, Recorded};
 use super::lanes::{LaneNo, Lanes};
 use crate::delivery::{
-    Attempt, AttemptReport, Call, DeadReason, Event, Fingerprint, LaneKey, Order, Outcome, State, Target,
-    Webhook,
+    Attempt, AttemptReport, Call, DeadReason, Event, LaneKey, Order, Outcome, State, Target, Webhook,
 };
 use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, WebhookId};
 use crate::store::{
@@ -28,7 +28,7 @@ const ROUNDS: usize = 8;
 #[derive(Default)]
 pub(super) struct Book {
     webhooks: BTreeMap<WebhookId, Arc<Webhook>>,
-    events: HashMap<(Scope, EventId), Recorded>,
+    events: Events,
     /// In order, since deliveries of one lane are often enqueued together and so lie close to each other in memory.
     rows: BTreeMap<DeliveryId, Row>,
     lanes: Lanes,
@@ -45,11 +45,6 @@ enum Forgettable {
     Delivery(DeliveryId, u32),
     /// An event without deliveries.
     Event(Scope, EventId),
-}
-
-struct Recorded {
-    fingerprint: Fingerprint,
-    deliveries: Vec<DeliveryId>,
 }
 
 struct Row {
@@ -85,9 +80,8 @@ impl Book {
     }
 
     pub(super) fn enqueue(&mut self, new: NewEvent, now: DateTime<Utc>) -> Enqueued {
-        let key = (new.event.scope().clone(), new.event.id().clone());
         let fingerprint = new.event.fingerprint();
-        match self.events.get(&key) {
+        match self.events.get(new.event.scope(), new.event.id()) {
             Some(known) if known.fingerprint == fingerprint => {
                 return Enqueued::Duplicate(known.deliveries.clone());
             }
@@ -102,13 +96,14 @@ impl Book {
             .collect();
         if ids.is_empty() {
             self.forgettable
-                .push_back(Forgettable::Event(key.0.clone(), key.1.clone()));
+                .push_back(Forgettable::Event(event.scope().clone(), event.id().clone()));
         }
+        let deliveries = ids.clone();
         self.events.insert(
-            key,
+            &event,
             Recorded {
                 fingerprint,
-                deliveries: ids.clone(),
+                deliveries,
             },
         );
         self.forget_oldest();
@@ -345,7 +340,7 @@ impl Book {
         while self.forgettable.len() > self.keep_finals {
             match self.forgettable.pop_front() {
                 None => return,
-                Some(Forgettable::Event(scope, event)) => drop(self.events.remove(&(scope, event))),
+                Some(Forgettable::Event(scope, event)) => self.events.remove(&scope, &event),
                 Some(Forgettable::Delivery(id, ends)) => self.forget(id, ends),
             }
         }
@@ -360,13 +355,7 @@ impl Book {
             return; // replayed since
         }
         let Some(row) = self.rows.remove(&id) else { return };
-        let key = (row.event.scope().clone(), row.event.id().clone());
-        if let Some(recorded) = self.events.get_mut(&key) {
-            recorded.deliveries.retain(|delivery| *delivery != id);
-            if recorded.deliveries.is_empty() {
-                self.events.remove(&key);
-            }
-        }
+        self.events.remove_delivery(&row.event, id);
     }
 
     fn requeue_lane_of(&mut self, id: DeliveryId, now: DateTime<Utc>) {
@@ -436,7 +425,7 @@ impl Book {
     }
 
     pub(super) fn deliveries_of(&self, scope: &Scope, event: &EventId) -> Vec<DeliveryRecord> {
-        let recorded = self.events.get(&(scope.clone(), event.clone()));
+        let recorded = self.events.get(scope, event);
         recorded
             .into_iter()
             .flat_map(|r| &r.deliveries)

@@ -1,6 +1,7 @@
 //! A store in memory.
 
 mod book;
+mod events;
 mod lanes;
 mod seen;
 mod tasks;

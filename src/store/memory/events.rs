@@ -1,0 +1,55 @@
+//! Which events were enqueued.
+
+use std::collections::HashMap;
+
+use crate::delivery::{Event, Fingerprint};
+use crate::id::{DeliveryId, EventId, Scope};
+
+/// By scope first: a scope's lookups stay near each other, however much another scope holds.
+#[derive(Default)]
+pub(super) struct Events(HashMap<Scope, HashMap<EventId, Recorded>>);
+
+pub(super) struct Recorded {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) deliveries: Vec<DeliveryId>,
+}
+
+impl Events {
+    pub(super) fn get(&self, scope: &Scope, id: &EventId) -> Option<&Recorded> {
+        self.0.get(scope)?.get(id)
+    }
+
+    pub(super) fn insert(&mut self, event: &Event, recorded: Recorded) {
+        self.0
+            .entry(event.scope().clone())
+            .or_default()
+            .insert(event.id().clone(), recorded);
+    }
+
+    pub(super) fn remove(&mut self, scope: &Scope, id: &EventId) {
+        if let Some(events) = self.0.get_mut(scope) {
+            events.remove(id);
+            if events.is_empty() {
+                self.0.remove(scope);
+            }
+        }
+    }
+
+    /// Forgets a delivery, and with its last one the event.
+    pub(super) fn remove_delivery(&mut self, event: &Event, delivery: DeliveryId) {
+        let recorded = self
+            .0
+            .get_mut(event.scope())
+            .and_then(|events| events.get_mut(event.id()));
+        let Some(recorded) = recorded else { return };
+        recorded.deliveries.retain(|known| *known != delivery);
+        if recorded.deliveries.is_empty() {
+            self.remove(event.scope(), event.id());
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.values().map(HashMap::len).sum()
+    }
+}
