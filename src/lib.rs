@@ -76,9 +76,9 @@
 //! 6. **Bounded.** Memory follows what is in flight, not what waits.
 //! 7. **Signed anew at every attempt,** over the bytes that are sent. Keys rotate with overlap.
 //! 8. **Only where allowed:** https and public addresses, unless told otherwise ([`transport::Guard`]).
-//! 9. **Never a panic from outside data,** and one in your own sender or authentication costs one attempt.
+//! 9. **Never a panic from outside data,** and one in your own sender, authentication or profile costs one attempt.
 //! 10. **Order** is none by default, and strict where a webhook asks for it ([`delivery::Order`]).
-//! 11. **Nothing is sent without its proof.** What nothing can prove waits, and no attempt is counted.
+//! 11. **Nothing is sent without its proof.** What nothing can prove at present waits, and no attempt is counted.
 //! 12. **A clean stop:** claim no more, finish what is in flight within a grace period, hand the rest back uncounted.
 //!
 //! # Limits
