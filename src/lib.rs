@@ -25,17 +25,19 @@
 //!
 //! | you want to | take | features |
 //! |---|---|---|
-//! | verify a signature | [`signature::Verifier`] with [`BiSignature`](signature::BiSignature), [`TruvSignature`](signature::TruvSignature), [`StandardWebhooks`](signature::StandardWebhooks) or a [`Scheme`](signature::Scheme) of your own | none |
-//! | receive webhooks in any framework | [`receive::Receiver`] | none; `gzip` for Powens |
+//! | verify a signature | [`signature::Verifier`] with [`BiSignature`](signature::BiSignature), [`TruvSignature`](signature::TruvSignature), [`StandardWebhooks`](signature::StandardWebhooks) or a [`Scheme`](signature::Scheme) of your own; TrueLayer's `provider::truelayer::TlVerifier` | none; `jws` |
+//! | receive webhooks in any framework | [`receive::Receiver`] with the provider's protocol, such as [`PowensEvents`](receive::PowensEvents) | none; `gzip` for Powens |
 //! | read what providers send | [`provider`] | none |
-//! | send webhooks | [`engine`](engine/index.html): `Engine`, `Dispatcher`, `Worker` | `engine`, and the next three |
+//! | send webhooks | [`engine`](engine/index.html): `Engine`, `Dispatcher`, `Worker` | `engine`, and what follows |
+//! | … as a provider does | [`provider::profiles`], or one of them | none |
+//! | … with a proof | [`auth`]: signatures, fixed headers, user tokens; OAuth 2.0 | none; `engine` |
 //! | … over HTTP | [`transport`]: `HyperSender`; `ReqwestSender`; [`sender_fn`](transport::sender_fn) | `hyper` or `reqwest`, and `rustls`; none |
 //! | … and lose nothing | [`store`]: `SqliteStore`; [`MemoryStore`](store::MemoryStore) survives no crash | `sqlite`; none |
 //! | … on Tokio; elsewhere, implement `Timer` | `engine::TokioTimer` | `tokio` |
 //! | offer slow calls as asynchronous ones | `engine::TaskRunner`, [`task`] | as for sending |
 //! | make such calls | [`task::asynchronous`], and the payloads in [`task`] | none |
 //! | know when to try again, and no more | [`retry::Schedule`] | none |
-//! | test what you build on it, or a part of your own | `testing`: manual time, scripted senders, stores that fail | `testing` |
+//! | test what you build on it, or a part of your own | `testing`: manual time, scripted senders, stores that fail, conformance suites, the simulation | `testing` |
 //!
 //! The modules stand on four floors, and none uses one above its own: small values ([`id`], [`json`], [`secret`],
 //! [`time`], [`url`]); rules and data without async, clock, randomness or I/O ([`delivery`], [`provider`], [`retry`],
@@ -48,7 +50,7 @@
 //!
 //! | feature | what it adds | what it brings in |
 //! |---|---|---|
-//! | `engine` | `Dispatcher`, `Worker`, `TaskRunner` | futures-util, rand, uuid |
+//! | `engine` | `Dispatcher`, `Worker`, `TaskRunner`; OAuth 2.0 | futures-util, rand, uuid |
 //! | `tokio` | `TokioTimer` (and `engine`) | tokio |
 //! | `hyper` | `HyperSender`, the recommended sender | hyper, hyper-util, tokio |
 //! | `reqwest` | `ReqwestSender`, for applications that have reqwest already | reqwest, hyper |
@@ -56,8 +58,8 @@
 //! | `sqlite` | `SqliteStore` | rusqlite, SQLite itself (compiled in) |
 //! | `gzip` | gzip bodies, received | flate2 |
 //! | `ed25519` | Standard Webhooks `v1a` signatures | ed25519-dalek |
-//! | `jws` | nothing yet; kept for TrueLayer's `Tl-Signature` | p521 |
-//! | `testing` | manual time, scripted senders, stores that fail, conformance suites (and `engine`) | nothing more |
+//! | `jws` | TrueLayer's `Tl-Signature`, signed and verified | p521 |
+//! | `testing` | manual time, scripted senders, stores that fail, the simulation, conformance suites, mutants (and `engine`) | nothing more |
 //! | `full` | all of them | all of it |
 //!
 //! # Guarantees
@@ -70,13 +72,14 @@
 //!    late holder reports changes nothing. Leases outlast the deadlines under them.
 //! 4. **An attempt and its outcome commit together.** One that was cut short is recorded as interrupted, and counted.
 //! 5. **Fair.** Webhooks take turns, each with its own limits. These are enforced where claims are made, so they hold
-//!    across processes.
+//!    across processes. One whose attempts time out gets a single place until it answers again.
 //! 6. **Bounded.** Memory follows what is in flight, not what waits.
 //! 7. **Signed anew at every attempt,** over the bytes that are sent. Keys rotate with overlap.
 //! 8. **Only where allowed:** https and public addresses, unless told otherwise ([`transport::Guard`]).
-//! 9. **Never a panic from outside data,** and one in your own sender or authentication costs one attempt.
+//! 9. **Never a panic from outside data,** and one in your own sender, authentication or profile costs one attempt.
 //! 10. **Order** is none by default, and strict where a webhook asks for it ([`delivery::Order`]).
-//! 11. **A clean stop:** claim no more, finish what is in flight within a grace period, hand the rest back uncounted.
+//! 11. **Nothing is sent without its proof.** What nothing can prove at present waits, and no attempt is counted.
+//! 12. **A clean stop:** claim no more, finish what is in flight within a grace period, hand the rest back uncounted.
 //!
 //! # Limits
 //!
@@ -86,9 +89,11 @@
 //! - SQLite is one machine. There is no PostgreSQL store in this version, and no enqueue within a transaction of the
 //!   caller's own.
 //! - There are no axum extractors, no tower layer, no `tracing` and no `metrics` in this version.
-//! - `Tl-Signature` is not verified in this version, and the engine does not run Powens' [`Flusher`](retry::Flusher),
-//!   which is here as a pure machine: it retries by schedules.
-//! - There is no client that polls for results in this version.
+//! - Nothing removes old history from a store that keeps it in a file, in this version.
+//! - Keys for `Tl-Signature` are read, not fetched: getting a published set is up to you.
+//! - The engine does not run Powens' [`Flusher`](retry::Flusher), which is here as a pure machine: it retries by
+//!   schedules. Nor does it hold deliveries back, or gather them into digests.
+//! - There is no client that waits for results in this version.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{Request, StatusCode};
-use ringback::provider::{powens, truelayer, truv, yodlee};
+use ringback::provider::{self, powens, truelayer, truv, yodlee};
 use ringback::receive::{JsonEvents, Payload, Receiver};
 use ringback::retry::{Decision, Progress, Schedule};
 use ringback::signature::{HmacKey, MaxAge, Signer, TruvSignature, Verifier};
@@ -65,6 +65,15 @@ fn schedules_decide() {
     assert_eq!(retries(&Schedule::truv()), [30, 60, 90].map(Duration::from_secs));
     assert_eq!(retries(&Schedule::truelayer()).len(), 6);
     assert_eq!(retries(&Schedule::standard_webhooks()).len(), 9);
+}
+
+#[test]
+fn each_provider_has_a_profile() {
+    let profiles = provider::profiles();
+    for name in ["truelayer", "truv", "powens", "yodlee", "standard_webhooks"] {
+        let profile = profiles.find(&name.into()).unwrap();
+        assert_eq!(profile.name().as_str(), name);
+    }
 }
 
 /// For futures that wait for nothing: no executor is among the dependencies.
