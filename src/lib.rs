@@ -72,7 +72,7 @@
 //!    late holder reports changes nothing. Leases outlast the deadlines under them.
 //! 4. **An attempt and its outcome commit together.** One that was cut short is recorded as interrupted, and counted.
 //! 5. **Fair.** Webhooks take turns, each with its own limits. These are enforced where claims are made, so they hold
-//!    across processes. One whose attempts time out gets a single place until it answers again.
+//!    across processes.
 //! 6. **Bounded.** Memory follows what is in flight, not what waits.
 //! 7. **Signed anew at every attempt,** over the bytes that are sent. Keys rotate with overlap.
 //! 8. **Only where allowed:** https and public addresses, unless told otherwise ([`transport::Guard`]).

@@ -38,7 +38,7 @@ pub(crate) fn sign(signing: &Signing) -> Outcome<Answer> {
     let key = TlSigningKey::from_pem(&*signing.kid, &signing.pem)?;
     let mut signer = TlSigner::new(key).covering(&signing.covering)?;
     if let Some(jku) = &signing.jku {
-        signer = signer.published_at(jku);
+        signer = signer.published_at(jku.as_str());
     }
     let mut request = signing.message.request()?;
     signer.sign_request(&mut request, signing.message.instant()?)?;
