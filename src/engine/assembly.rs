@@ -52,7 +52,7 @@ impl Engine {
                 profiles: Profiles::none(),
                 guard: Guard::default(),
                 holder: HolderName::from(format!("process {}", std::process::id())),
-                in_flight: 256,
+                in_flight: 512,
                 limits: ResponseLimits::default(),
                 auth_deadline: Duration::from_secs(10),
                 longest_deadline: Duration::from_secs(30),
@@ -126,8 +126,8 @@ impl EngineBuilder {
         self
     }
 
-    /// How many requests a worker has in flight at once, at least 1. Default 256: with the 8 places a webhook has by
-    /// default, some thirty receivers can hang at once before the others have to wait for places.
+    /// How many requests a worker has in flight at once, at least 1. Default 512: with the 8 places a webhook has by
+    /// default, some sixty receivers can hang at once before the others have to wait for places.
     pub fn in_flight(mut self, requests: usize) -> Self {
         self.parts.in_flight = requests.max(1);
         self
