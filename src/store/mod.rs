@@ -40,4 +40,4 @@ pub use webhooks::{AuthRecord, WebhookStore};
 /// All that an engine asks of a store: what implements the five traits is one.
 pub trait Store: DeliveryStore + WebhookStore + Inspect + TaskStore + SeenStore {}
 
-impl<T: DeliveryStore + WebhookStore + Inspect + TaskStore + SeenStore> Store for T {}
+impl<T: DeliveryStore + WebhookStore + Inspect + TaskStore + SeenStore + ?Sized> Store for T {}

@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::store::MutantStore;
-use super::conformance::store::FullStore;
+use crate::store::Store;
 
 macro_rules! mutants {
     ($($(#[$doc:meta])+ $mutant:ident = $name:literal,)+) => {
@@ -119,7 +119,7 @@ impl Mutant {
     }
 
     /// Breaks this store.
-    pub fn wrap(self, store: Arc<dyn FullStore>) -> MutantStore {
+    pub fn wrap(self, store: Arc<dyn Store>) -> MutantStore {
         MutantStore::new(self, store)
     }
 }

@@ -13,12 +13,12 @@ use super::Mutant;
 use super::notes::{Notes, rebuilt};
 use crate::delivery::{Attempt, AttemptReport, Order, Outcome, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::store::Store;
 use crate::store::{
     AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
     NewEvent, NewTask, Next, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskRecord,
     TaskSettlement, TaskStore, Wake, WebhookStore,
 };
-use crate::testing::conformance::store::FullStore;
 use crate::time::after;
 
 /// How many deliveries [`Mutant::AcknowledgedBeforeStored`] forgets.
@@ -27,13 +27,13 @@ const FORGOTTEN: usize = 3;
 /// A store around a working one that breaks the promise of one [`Mutant`] and keeps all the others.
 pub struct MutantStore {
     mutant: Mutant,
-    store: Arc<dyn FullStore>,
+    store: Arc<dyn Store>,
     notes: Mutex<Notes>,
     silent: Wake,
 }
 
 impl MutantStore {
-    pub(super) fn new(mutant: Mutant, store: Arc<dyn FullStore>) -> Self {
+    pub(super) fn new(mutant: Mutant, store: Arc<dyn Store>) -> Self {
         Self {
             mutant,
             store,

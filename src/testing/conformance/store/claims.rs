@@ -6,14 +6,14 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::scene::*;
-use super::{FullStore, Violation, ensure, equal};
+use super::{Store, Violation, ensure, equal};
 use crate::auth::{AuthConfig, HmacAuth, HmacScheme};
 use crate::delivery::{State, Target, Webhook};
 use crate::store::{AuthRecord, ClaimedTarget, Enqueued, Next};
 use crate::time::before;
 
 /// Only what is due is claimed.
-pub async fn only_what_is_due_is_claimed(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn only_what_is_due_is_claimed(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     claims_nothing(store, "an empty store has nothing to claim", at(0)).await?;
     let id = enqueue_one(store, "a", at(10)).await?;
@@ -36,7 +36,7 @@ pub async fn only_what_is_due_is_claimed(store: &dyn FullStore) -> Result<(), Vi
 }
 
 /// A claim takes at most what it asks for, and the rest is there for the next.
-pub async fn a_claim_takes_no_more_than_asked(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_claim_takes_no_more_than_asked(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let all = enqueue(store, "a", 0..7, at(0)).await?.into_iter().collect();
     equal(
@@ -51,7 +51,7 @@ pub async fn a_claim_takes_no_more_than_asked(store: &dyn FullStore) -> Result<(
 }
 
 /// In a lane, what has been due longest goes first.
-pub async fn the_oldest_due_goes_first(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn the_oldest_due_goes_first(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let first = enqueue_one(store, "a", at(0)).await?;
     let claimed = claim_one(store, at(0)).await?;
@@ -70,7 +70,7 @@ pub async fn the_oldest_due_goes_first(store: &dyn FullStore) -> Result<(), Viol
 }
 
 /// A claim brings the webhook and the auth record as they are now.
-pub async fn a_claim_brings_things_as_they_stand(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_claim_brings_things_as_they_stand(store: &dyn Store) -> Result<(), Violation> {
     let named = Webhook {
         auth: Some("key".into()),
         ..webhook("a")
@@ -113,7 +113,7 @@ pub async fn a_claim_brings_things_as_they_stand(store: &dyn FullStore) -> Resul
 }
 
 /// A URL given with a call is claimed as it was given.
-pub async fn a_call_is_claimed_as_given(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_call_is_claimed_as_given(store: &dyn Store) -> Result<(), Violation> {
     let target = call("https://caller.example/done?secret=1", in_flight(2));
     let event = new(event("e"), vec![to(target.clone())]);
     let id = only(enqueue_event(store, event, at(0)).await?)?;
@@ -143,7 +143,7 @@ pub async fn a_call_is_claimed_as_given(store: &dyn FullStore) -> Result<(), Vio
 }
 
 /// Claims made at the same time get different deliveries, and keep the limits together.
-pub async fn claims_at_the_same_time_do_not_overlap(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn claims_at_the_same_time_do_not_overlap(store: &dyn Store) -> Result<(), Violation> {
     for id in ["a", "b", "c"] {
         store.save_webhook(limited(id, in_flight(10)), at(0)).await?;
         enqueue(store, id, 0..30, at(0)).await?;
@@ -168,7 +168,7 @@ pub async fn claims_at_the_same_time_do_not_overlap(store: &dyn FullStore) -> Re
 }
 
 /// A call whose future is dropped may or may not have been carried out; called again, it is, and once.
-pub async fn a_dropped_call_loses_nothing(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_dropped_call_loses_nothing(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "dropping a future gives up the answer, not the call";
     store.save_webhook(webhook("a"), at(0)).await?;
     let events = || vec![new(event("e"), vec![to_webhook("a")])];

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::scene::*;
-use super::{FullStore, Violation, ensure, equal};
+use super::{Store, Violation, ensure, equal};
 use crate::delivery::{DeadReason, Event, State, Target};
 use crate::store::{Enqueued, NewDelivery};
 
 /// The same event a second time adds nothing.
-pub async fn a_duplicate_adds_nothing(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_duplicate_adds_nothing(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let first = enqueue_event(
         store,
@@ -46,7 +46,7 @@ pub async fn a_duplicate_adds_nothing(store: &dyn FullStore) -> Result<(), Viola
 }
 
 /// The same id with another event changes nothing.
-pub async fn a_conflict_changes_nothing(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_conflict_changes_nothing(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let before = everything(store, id).await?;
@@ -78,7 +78,7 @@ pub async fn a_conflict_changes_nothing(store: &dyn FullStore) -> Result<(), Vio
 }
 
 /// A batch is answered in its order, and sees itself.
-pub async fn a_batch_is_answered_in_order(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_batch_is_answered_in_order(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     store.save_webhook(webhook("b"), at(0)).await?;
     let differs = Event::builder("scope", "1", "other").build();
@@ -133,7 +133,7 @@ pub async fn a_batch_is_answered_in_order(store: &dyn FullStore) -> Result<(), V
 }
 
 /// Delivery ids rise in a batch and from one call to the next.
-pub async fn ids_rise(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn ids_rise(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     store.save_webhook(webhook("b"), at(0)).await?;
     let mut all = enqueue(store, "b", 0..20, at(9)).await?;
@@ -154,7 +154,7 @@ pub async fn ids_rise(store: &dyn FullStore) -> Result<(), Violation> {
 }
 
 /// An event without deliveries is recorded all the same.
-pub async fn an_event_without_deliveries_takes_its_id(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_event_without_deliveries_takes_its_id(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let none = enqueue_event(store, new(event("e"), vec![]), at(0)).await?;
     equal("an event without deliveries has none", none, vec![])?;
@@ -170,7 +170,7 @@ pub async fn an_event_without_deliveries_takes_its_id(store: &dyn FullStore) -> 
 }
 
 /// What is for a webhook that the store does not know is recorded as dead.
-pub async fn an_unknown_webhook_means_dead(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_unknown_webhook_means_dead(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let both = enqueue_event(
         store,
@@ -194,7 +194,7 @@ pub async fn an_unknown_webhook_means_dead(store: &dyn FullStore) -> Result<(), 
 }
 
 /// What is enqueued is pending, due at once, and reads as it was given.
-pub async fn what_is_enqueued_is_due_at_once(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn what_is_enqueued_is_due_at_once(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let rendered = NewDelivery {
         target: Target::Webhook("a".into()),
@@ -244,7 +244,7 @@ pub async fn what_is_enqueued_is_due_at_once(store: &dyn FullStore) -> Result<()
 }
 
 /// Bodies are bytes, headers keep all their values, ids keep every character.
-pub async fn everything_is_kept_byte_for_byte(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn everything_is_kept_byte_for_byte(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let header = HeaderName::from_static;
     let latin = HeaderValue::from_bytes(b"caf\xe9").unwrap_or_else(|_| HeaderValue::from_static("cafe"));
@@ -292,7 +292,7 @@ pub async fn everything_is_kept_byte_for_byte(store: &dyn FullStore) -> Result<(
 }
 
 /// One event id in two scopes is two events.
-pub async fn scopes_are_kept_apart(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn scopes_are_kept_apart(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let mut found = Vec::new();
     for scope in ["scope", "other", "scop", ""] {
@@ -315,7 +315,7 @@ pub async fn scopes_are_kept_apart(store: &dyn FullStore) -> Result<(), Violatio
 }
 
 /// Reserved numbers are given out once.
-pub async fn numbers_are_given_out_once(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn numbers_are_given_out_once(store: &dyn Store) -> Result<(), Violation> {
     let mut given = BTreeSet::new();
     for count in [1, 5, 1, 0, 3, 100, 1] {
         let first = store.reserve_numbers(count).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::scene::*;
-use super::{FullStore, Violation, ensure, equal};
+use super::{Store, Violation, ensure, equal};
 use crate::delivery::{AttemptReport, Limits, Order, Rate, Webhook};
 use crate::id::{DeliveryId, Fence};
 use crate::store::{ClaimRequest, Next, Settlement};
@@ -17,7 +17,7 @@ const LAST: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 const ENDS: [DateTime<Utc>; 3] = [FIRST, DateTime::<Utc>::UNIX_EPOCH, LAST];
 
 /// Deliveries at the ends of time are taken in, claimed, settled and asked for without a panic.
-pub async fn the_ends_of_time_are_instants(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn the_ends_of_time_are_instants(store: &dyn Store) -> Result<(), Violation> {
     let rate = Rate {
         interval: Duration::MAX,
         burst: NonZeroU32::MAX,
@@ -73,7 +73,7 @@ pub async fn the_ends_of_time_are_instants(store: &dyn FullStore) -> Result<(), 
 }
 
 /// After deliveries at the ends of time, ordinary ones still go.
-pub async fn ordinary_deliveries_go_on(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn ordinary_deliveries_go_on(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let last = only(enqueue(store, "a", 0..1, LAST).await?)?;
     let first = only(enqueue(store, "a", 1..2, FIRST).await?)?;
@@ -99,7 +99,7 @@ pub async fn ordinary_deliveries_go_on(store: &dyn FullStore) -> Result<(), Viol
 }
 
 /// Numbers at their ends are answered like any other.
-pub async fn the_ends_of_numbers_are_numbers(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn the_ends_of_numbers_are_numbers(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     enqueue_one(store, "a", at(0)).await?;
     for id in [i64::MIN, -1, 0, i64::MAX].map(DeliveryId) {
@@ -128,7 +128,7 @@ pub async fn the_ends_of_numbers_are_numbers(store: &dyn FullStore) -> Result<()
 }
 
 /// Leases and keeping times without end are taken as they are.
-pub async fn spans_without_end(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn spans_without_end(store: &dyn Store) -> Result<(), Violation> {
     let key = crate::store::SeenKey::new("receiver", "key");
     for now in ENDS {
         if let crate::store::Seen::Fresh(fence) = store.begin(&key, Duration::MAX, now).await? {

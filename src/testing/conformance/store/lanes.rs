@@ -5,12 +5,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::scene::*;
-use super::{FullStore, Violation, ensure, equal};
+use super::{Store, Violation, ensure, equal};
 use crate::delivery::{Limits, Order, Rate, State, Webhook};
 use crate::store::Next;
 
 /// A lane with a thousand waiting does not keep those with one waiting.
-pub async fn lanes_take_turns(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn lanes_take_turns(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("big"), at(0)).await?;
     enqueue(store, "big", 0..1_000, at(0)).await?;
     let mut singles = Vec::new();
@@ -39,7 +39,7 @@ pub async fn lanes_take_turns(store: &dyn FullStore) -> Result<(), Violation> {
 }
 
 /// Over many claims, lanes that all have work get the same.
-pub async fn turns_are_even(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn turns_are_even(store: &dyn Store) -> Result<(), Violation> {
     for (id, waiting) in [("a", 1_000), ("b", 40), ("c", 40)] {
         store.save_webhook(webhook(id), at(0)).await?;
         enqueue(store, id, 0..waiting, at(0)).await?;
@@ -60,7 +60,7 @@ pub async fn turns_are_even(store: &dyn FullStore) -> Result<(), Violation> {
 }
 
 /// A claim shares its places among the lanes.
-pub async fn a_claim_shares_its_places(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_claim_shares_its_places(store: &dyn Store) -> Result<(), Violation> {
     for id in ["a", "b"] {
         store.save_webhook(webhook(id), at(0)).await?;
         enqueue(store, id, 0..50, at(0)).await?;
@@ -75,7 +75,7 @@ pub async fn a_claim_shares_its_places(store: &dyn FullStore) -> Result<(), Viol
 }
 
 /// No more are in flight than the limit, whoever claims; a settled one makes room.
-pub async fn the_limit_in_flight_holds(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn the_limit_in_flight_holds(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a lane never gives more than its allowance";
     store.save_webhook(limited("a", in_flight(3)), at(0)).await?;
     let all = enqueue_in_turn(store, "a", 0..10, at(-1)).await?;
@@ -105,7 +105,7 @@ pub async fn the_limit_in_flight_holds(store: &dyn FullStore) -> Result<(), Viol
 }
 
 /// A lane at its limit does not keep the others.
-pub async fn a_full_lane_keeps_nobody(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_full_lane_keeps_nobody(store: &dyn Store) -> Result<(), Violation> {
     for id in ["full", "a", "b"] {
         store.save_webhook(limited(id, in_flight(1)), at(0)).await?;
         enqueue(store, id, 0..50, at(0)).await?;
@@ -129,7 +129,7 @@ pub async fn a_full_lane_keeps_nobody(store: &dyn FullStore) -> Result<(), Viola
 }
 
 /// In a strict lane they go one after another, and a failed one comes first again.
-pub async fn strict_order_holds(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn strict_order_holds(store: &dyn Store) -> Result<(), Violation> {
     const ONE: &str = "in a strict lane only the oldest goes, and only when none is in flight";
     store.save_webhook(strict("a"), at(0)).await?;
     let all = enqueue(store, "a", 0..5, at(0)).await?;
@@ -177,7 +177,7 @@ pub async fn strict_order_holds(store: &dyn FullStore) -> Result<(), Violation> 
 }
 
 /// Strict order is the order of enqueueing, even where the clock went back meanwhile.
-pub async fn strict_order_does_not_go_by_the_clock(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn strict_order_does_not_go_by_the_clock(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(strict("a"), at(0)).await?;
     let first = only(enqueue(store, "a", 0..1, at(50)).await?)?;
     let second = only(enqueue(store, "a", 1..2, at(0)).await?)?;
@@ -196,7 +196,7 @@ pub async fn strict_order_does_not_go_by_the_clock(store: &dyn FullStore) -> Res
 }
 
 /// No more go over time than the rate lets.
-pub async fn the_rate_holds(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn the_rate_holds(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a lane gives no more over time than its rate";
     let rate = Rate {
         interval: Duration::from_secs(10),
@@ -227,7 +227,7 @@ pub async fn the_rate_holds(store: &dyn FullStore) -> Result<(), Violation> {
 }
 
 /// A disabled webhook keeps its deliveries, and sends them once it is enabled.
-pub async fn a_disabled_webhook_keeps_its_deliveries(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_disabled_webhook_keeps_its_deliveries(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "while a webhook is disabled its deliveries are kept and not sent";
     let off = Webhook {
         enabled: false,
@@ -257,7 +257,7 @@ pub async fn a_disabled_webhook_keeps_its_deliveries(store: &dyn FullStore) -> R
 }
 
 /// Claims go by the limits and the order as last saved.
-pub async fn changed_limits_take_effect(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn changed_limits_take_effect(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a lane's limits and order are those of its webhook as last saved";
     store.save_webhook(limited("a", in_flight(1)), at(0)).await?;
     let all = enqueue_in_turn(store, "a", 0..10, at(-1)).await?;
@@ -291,7 +291,7 @@ pub async fn changed_limits_take_effect(store: &dyn FullStore) -> Result<(), Vio
 }
 
 /// Calls take turns by scheme, host and port, under the limits of the last one.
-pub async fn calls_wait_by_origin(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn calls_wait_by_origin(store: &dyn Store) -> Result<(), Violation> {
     let enqueue = async |id: &str, url: &str, limit: u32| {
         let event = new(event(id), vec![to(call(url, in_flight(limit)))]);
         only(enqueue_event(store, event, at(0)).await?)
@@ -315,7 +315,7 @@ pub async fn calls_wait_by_origin(store: &dyn FullStore) -> Result<(), Violation
 }
 
 /// After the clock went back, what is due by it still goes.
-pub async fn a_clock_set_back_stops_nothing(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_clock_set_back_stops_nothing(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     enqueue(store, "a", 0..1, at(1_000_000)).await?;
     let claimed = claim_one(store, at(1_000_000)).await?;

@@ -1,7 +1,7 @@
 //! Leases and fences.
 
 use super::scene::*;
-use super::{FullStore, Violation, ensure, equal};
+use super::{Store, Violation, ensure, equal};
 use crate::delivery::{Outcome, State};
 use crate::id::{DeliveryId, Fence};
 use crate::store::{Claimed, Next, Settled, Settlement};
@@ -10,7 +10,7 @@ use crate::time::before;
 const LATE: &str = "a settlement or release with a fence that is not the present one changes nothing";
 
 /// Until a lease ends, no other claim returns its delivery; from then on the next one does.
-pub async fn a_lease_keeps_others_away(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_lease_keeps_others_away(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     claim_one(store, at(0)).await?;
@@ -27,7 +27,7 @@ pub async fn a_lease_keeps_others_away(store: &dyn FullStore) -> Result<(), Viol
 }
 
 /// A lease is as long as each claim says.
-pub async fn each_claim_has_its_own_lease(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn each_claim_has_its_own_lease(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     enqueue(store, "a", 0..2, at(0)).await?;
     let long = only(claim(store, 1, at(0)).await?)?;
@@ -48,7 +48,7 @@ pub async fn each_claim_has_its_own_lease(store: &dyn FullStore) -> Result<(), V
 }
 
 /// The attempt of a lease that ended is recorded as interrupted, and counts.
-pub async fn an_ended_lease_is_an_interrupted_attempt(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_ended_lease_is_an_interrupted_attempt(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let first = claim_one(store, at(1)).await?;
@@ -97,7 +97,7 @@ pub async fn an_ended_lease_is_an_interrupted_attempt(store: &dyn FullStore) -> 
 }
 
 /// A delivery that every worker dies of gets on all the same.
-pub async fn interruptions_add_up(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn interruptions_add_up(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     for round in 0..5 {
@@ -113,7 +113,7 @@ pub async fn interruptions_add_up(store: &dyn FullStore) -> Result<(), Violation
 }
 
 /// However small the claims, everything whose lease ended comes back.
-pub async fn small_claims_find_every_ended_lease(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn small_claims_find_every_ended_lease(store: &dyn Store) -> Result<(), Violation> {
     for webhook in ["a", "b"] {
         store.save_webhook(limited(webhook, in_flight(3)), at(0)).await?;
         enqueue(store, webhook, 0..3, at(0)).await?;
@@ -131,7 +131,7 @@ pub async fn small_claims_find_every_ended_lease(store: &dyn FullStore) -> Resul
 }
 
 /// Each claim's fence is one higher than ever before for its delivery.
-pub async fn fences_rise(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn fences_rise(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let mut last = Fence::UNCLAIMED;
@@ -159,7 +159,7 @@ pub async fn fences_rise(store: &dyn FullStore) -> Result<(), Violation> {
 }
 
 /// Who lost the lease cannot write: not while another holds it, nor after anything else.
-pub async fn a_late_settlement_changes_nothing(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_late_settlement_changes_nothing(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let early = claim_one(store, at(0)).await?;
@@ -182,7 +182,7 @@ pub async fn a_late_settlement_changes_nothing(store: &dyn FullStore) -> Result<
 }
 
 /// What was never claimed cannot be settled, nor what is not there.
-pub async fn only_what_is_claimed_can_be_settled(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn only_what_is_claimed_can_be_settled(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let both = enqueue(store, "a", 0..2, at(0)).await?;
     let claimed = only(claim(store, 1, at(0)).await?)?;
@@ -221,7 +221,7 @@ pub async fn only_what_is_claimed_can_be_settled(store: &dyn FullStore) -> Resul
 }
 
 /// A lease that has ended but that nobody took over still holds.
-pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a lease that has ended but that nobody took over still holds";
     store.save_webhook(webhook("a"), at(0)).await?;
     enqueue(store, "a", 0..2, at(0)).await?;
@@ -250,7 +250,7 @@ pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn FullStore) -> Re
 }
 
 /// In one batch, too, a fence is good for one settlement.
-pub async fn a_batch_settles_each_once(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_batch_settles_each_once(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     enqueue(store, "a", 0..2, at(0)).await?;
     let claimed = claim(store, 2, at(0)).await?;
@@ -299,7 +299,7 @@ pub async fn a_batch_settles_each_once(store: &dyn FullStore) -> Result<(), Viol
 
 /// Tries to settle in every way and to release, and sees that nothing is changed.
 async fn refused(
-    store: &dyn FullStore,
+    store: &dyn Store,
     claimed: &Claimed,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<(), Violation> {

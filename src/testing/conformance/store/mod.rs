@@ -22,19 +22,14 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::{Report, Violation, ensure, equal};
-use crate::store::{DeliveryStore, Inspect, SeenStore, TaskStore, WebhookStore};
-
-/// A store that implements every store trait.
-pub trait FullStore: DeliveryStore + WebhookStore + Inspect + TaskStore + SeenStore {}
-
-impl<S: DeliveryStore + WebhookStore + Inspect + TaskStore + SeenStore + ?Sized> FullStore for S {}
+use crate::store::Store;
 
 /// A check of this suite.
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
     /// Its path in the suite.
     pub name: &'static str,
-    run: for<'a> fn(&'a dyn FullStore) -> BoxFuture<'a, Result<(), Violation>>,
+    run: for<'a> fn(&'a dyn Store) -> BoxFuture<'a, Result<(), Violation>>,
 }
 
 impl Check {
@@ -43,7 +38,7 @@ impl Check {
     /// # Errors
     ///
     /// The first violation it comes upon.
-    pub async fn run(&self, store: &dyn FullStore) -> Result<(), Violation> {
+    pub async fn run(&self, store: &dyn Store) -> Result<(), Violation> {
         (self.run)(store).await
     }
 }
@@ -166,7 +161,7 @@ checks! {
 /// ```
 pub async fn run_all<S, F>(fresh: impl Fn() -> F) -> Report
 where
-    S: FullStore,
+    S: Store,
     F: Future<Output = Arc<S>>,
 {
     let mut report = Report::default();

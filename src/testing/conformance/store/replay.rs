@@ -1,13 +1,13 @@
 //! Sending again what is final.
 
 use super::scene::*;
-use super::{FullStore, Violation, equal};
+use super::{Store, Violation, equal};
 use crate::delivery::State;
 use crate::id::DeliveryId;
 use crate::store::{Next, Replayed};
 
 /// A replay starts the schedule anew; the event and the history stay.
-pub async fn a_replay_starts_anew(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_replay_starts_anew(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     for (number, next) in [(0, Next::Delivered), (1, Next::Exhausted), (2, Next::Gone)] {
         let id = only(enqueue(store, "a", number..number + 1, at(0)).await?)?;
@@ -60,7 +60,7 @@ pub async fn a_replay_starts_anew(store: &dyn FullStore) -> Result<(), Violation
 }
 
 /// Only what is final is replayed.
-pub async fn only_what_is_final_is_replayed(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn only_what_is_final_is_replayed(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     for state in [State::Pending, State::Sending] {
@@ -88,7 +88,7 @@ pub async fn only_what_is_final_is_replayed(store: &dyn FullStore) -> Result<(),
 }
 
 /// There is nobody to replay to once the webhook is deleted; there is again once it is registered anew.
-pub async fn a_deleted_webhook_gets_no_replay(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_deleted_webhook_gets_no_replay(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let claimed = claim_one(store, at(0)).await?;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 
-use super::{FullStore, Violation, ensure};
+use super::{Store, Violation, ensure};
 use crate::delivery::{
     Attempt, AttemptReport, Call, Event, EventPattern, Limits, Order, Outcome, Target, Webhook,
 };
@@ -113,7 +113,7 @@ pub(super) fn new(event: Event, deliveries: Vec<NewDelivery>) -> NewEvent {
 /// Enqueues events with one delivery each, to that webhook. Their ids are made of the webhook's and a number from
 /// `first` on.
 pub(super) async fn enqueue(
-    store: &dyn FullStore,
+    store: &dyn Store,
     webhook: &str,
     numbers: std::ops::Range<u32>,
     now: DateTime<Utc>,
@@ -130,7 +130,7 @@ pub(super) async fn enqueue(
 
 /// The same, one call each and a microsecond apart, so that it is clear which has been due longest.
 pub(super) async fn enqueue_in_turn(
-    store: &dyn FullStore,
+    store: &dyn Store,
     webhook: &str,
     numbers: std::ops::Range<u32>,
     now: DateTime<Utc>,
@@ -144,17 +144,13 @@ pub(super) async fn enqueue_in_turn(
 }
 
 /// Enqueues one event with one delivery.
-pub(super) async fn enqueue_one(
-    store: &dyn FullStore,
-    webhook: &str,
-    now: DateTime<Utc>,
-) -> Checked<DeliveryId> {
+pub(super) async fn enqueue_one(store: &dyn Store, webhook: &str, now: DateTime<Utc>) -> Checked<DeliveryId> {
     only(enqueue(store, webhook, 0..1, now).await?)
 }
 
 /// Enqueues this event, which must be new.
 pub(super) async fn enqueue_event(
-    store: &dyn FullStore,
+    store: &dyn Store,
     event: NewEvent,
     now: DateTime<Utc>,
 ) -> Checked<Vec<DeliveryId>> {
@@ -193,7 +189,7 @@ pub(super) fn request(max: usize, now: DateTime<Utc>) -> ClaimRequest {
     }
 }
 
-pub(super) async fn claim(store: &dyn FullStore, max: usize, now: DateTime<Utc>) -> Checked<Vec<Claimed>> {
+pub(super) async fn claim(store: &dyn Store, max: usize, now: DateTime<Utc>) -> Checked<Vec<Claimed>> {
     let claimed = store.claim(request(max, now)).await?;
     ensure(
         "a claim takes up to `max` deliveries",
@@ -204,7 +200,7 @@ pub(super) async fn claim(store: &dyn FullStore, max: usize, now: DateTime<Utc>)
 }
 
 /// Claims the one delivery there is to claim.
-pub(super) async fn claim_one(store: &dyn FullStore, now: DateTime<Utc>) -> Checked<Claimed> {
+pub(super) async fn claim_one(store: &dyn Store, now: DateTime<Utc>) -> Checked<Claimed> {
     let claimed = claim(store, 10, now).await?;
     let seen = ids(&claimed);
     only(claimed).map_err(|_| {
@@ -215,11 +211,7 @@ pub(super) async fn claim_one(store: &dyn FullStore, now: DateTime<Utc>) -> Chec
     })
 }
 
-pub(super) async fn claims_nothing(
-    store: &dyn FullStore,
-    clause: &'static str,
-    now: DateTime<Utc>,
-) -> Checked {
+pub(super) async fn claims_nothing(store: &dyn Store, clause: &'static str, now: DateTime<Utc>) -> Checked {
     let claimed = claim(store, 10, now).await?;
     ensure(clause, claimed.is_empty(), || {
         format!("claimed at {now}: {:?}", ids(&claimed))
@@ -264,7 +256,7 @@ pub(super) fn settlement(claimed: &Claimed, outcome: Outcome, next: Next, now: D
 }
 
 pub(super) async fn settle(
-    store: &dyn FullStore,
+    store: &dyn Store,
     settlement: Settlement,
     now: DateTime<Utc>,
 ) -> Checked<Settled> {
@@ -272,11 +264,7 @@ pub(super) async fn settle(
 }
 
 /// Settles a delivery whose lease holds.
-pub(super) async fn settle_held(
-    store: &dyn FullStore,
-    settlement: Settlement,
-    now: DateTime<Utc>,
-) -> Checked {
+pub(super) async fn settle_held(store: &dyn Store, settlement: Settlement, now: DateTime<Utc>) -> Checked {
     let settled = settle(store, settlement, now).await?;
     super::equal(
         "a settlement under the present fence takes effect",
@@ -285,11 +273,11 @@ pub(super) async fn settle_held(
     )
 }
 
-pub(super) async fn deliver(store: &dyn FullStore, claimed: &Claimed, now: DateTime<Utc>) -> Checked {
+pub(super) async fn deliver(store: &dyn Store, claimed: &Claimed, now: DateTime<Utc>) -> Checked {
     settle_held(store, settlement(claimed, OK, Next::Delivered, now), now).await
 }
 
-pub(super) async fn deliver_all(store: &dyn FullStore, claimed: &[Claimed], now: DateTime<Utc>) -> Checked {
+pub(super) async fn deliver_all(store: &dyn Store, claimed: &[Claimed], now: DateTime<Utc>) -> Checked {
     for claimed in claimed {
         deliver(store, claimed, now).await?;
     }
@@ -297,25 +285,16 @@ pub(super) async fn deliver_all(store: &dyn FullStore, claimed: &[Claimed], now:
 }
 
 /// Fails a delivery, to be tried again after so many seconds.
-pub(super) async fn fail(
-    store: &dyn FullStore,
-    claimed: &Claimed,
-    seconds: u64,
-    now: DateTime<Utc>,
-) -> Checked {
+pub(super) async fn fail(store: &dyn Store, claimed: &Claimed, seconds: u64, now: DateTime<Utc>) -> Checked {
     let again = after(now, Duration::from_secs(seconds));
     settle_held(store, settlement(claimed, ERROR, Next::Retry(again), now), now).await
 }
 
-pub(super) async fn release(
-    store: &dyn FullStore,
-    claimed: &Claimed,
-    now: DateTime<Utc>,
-) -> Checked<Settled> {
+pub(super) async fn release(store: &dyn Store, claimed: &Claimed, now: DateTime<Utc>) -> Checked<Settled> {
     only(store.release(vec![(claimed.id, claimed.fence)], now).await?)
 }
 
-pub(super) async fn record(store: &dyn FullStore, id: DeliveryId) -> Checked<DeliveryRecord> {
+pub(super) async fn record(store: &dyn Store, id: DeliveryId) -> Checked<DeliveryRecord> {
     match store.delivery(id).await? {
         Some(record) => Ok(record),
         None => Err(Violation::new(
@@ -326,9 +305,6 @@ pub(super) async fn record(store: &dyn FullStore, id: DeliveryId) -> Checked<Del
 }
 
 /// All that can be read of a delivery.
-pub(super) async fn everything(
-    store: &dyn FullStore,
-    id: DeliveryId,
-) -> Checked<(DeliveryRecord, Vec<Attempt>)> {
+pub(super) async fn everything(store: &dyn Store, id: DeliveryId) -> Checked<(DeliveryRecord, Vec<Attempt>)> {
     Ok((record(store, id).await?, store.attempts(id).await?))
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
 use super::scene::{Checked, LEASE, MICROSECOND, at};
-use super::{FullStore, Violation, ensure, equal};
+use super::{Store, Violation, ensure, equal};
 use crate::id::Fence;
 use crate::store::{Seen, SeenKey};
 use crate::time::before;
@@ -14,7 +14,7 @@ use crate::time::before;
 const KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// One of all copies is handled; the others hear that it is, and then that it was.
-pub async fn one_copy_is_handled(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn one_copy_is_handled(store: &dyn Store) -> Result<(), Violation> {
     let fence = fresh(store, "k", at(0)).await?;
     equal(
         "the others hear that it is in progress",
@@ -34,7 +34,7 @@ pub async fn one_copy_is_handled(store: &dyn FullStore) -> Result<(), Violation>
 }
 
 /// Of copies that come at the same time, one is fresh.
-pub async fn of_many_at_once_one_is_fresh(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn of_many_at_once_one_is_fresh(store: &dyn Store) -> Result<(), Violation> {
     let answers = join_all((0..16).map(|_| begin(store, "k", at(0)))).await;
     let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
     let fresh = answers
@@ -45,7 +45,7 @@ pub async fn of_many_at_once_one_is_fresh(store: &dyn FullStore) -> Result<(), V
 }
 
 /// A handler that never came back is replaced once its lease has ended, and its word counts no more.
-pub async fn an_ended_lease_is_taken_over(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_ended_lease_is_taken_over(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a handler whose lease was taken over has lost it";
     let first = fresh(store, "k", at(0)).await?;
     let early = before(at(60), MICROSECOND);
@@ -87,7 +87,7 @@ pub async fn an_ended_lease_is_taken_over(store: &dyn FullStore) -> Result<(), V
 }
 
 /// A lease that has ended but that nobody took over still holds.
-pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "only a lease that ended and was taken over is lost";
     let fence = fresh(store, "k", at(0)).await?;
     equal(CLAUSE, store.finish(&key("k"), fence, KEEP, at(500)).await?, true)?;
@@ -99,7 +99,7 @@ pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn FullStore) -> Re
 }
 
 /// After a handler gave up, the next copy is handled.
-pub async fn an_abandoned_key_is_fresh_again(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_abandoned_key_is_fresh_again(store: &dyn Store) -> Result<(), Violation> {
     let first = fresh(store, "k", at(0)).await?;
     let gone = store.abandon(&key("k"), first, at(1)).await?;
     equal("who holds the lease can give it up", gone, true)?;
@@ -117,7 +117,7 @@ pub async fn an_abandoned_key_is_fresh_again(store: &dyn FullStore) -> Result<()
 }
 
 /// A key is done for as long as it is kept, and forgotten after that.
-pub async fn keys_are_kept_as_long_as_asked(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn keys_are_kept_as_long_as_asked(store: &dyn Store) -> Result<(), Violation> {
     let fence = fresh(store, "k", at(0)).await?;
     store
         .finish(&key("k"), fence, Duration::from_secs(100), at(10))
@@ -146,7 +146,7 @@ pub async fn keys_are_kept_as_long_as_asked(store: &dyn FullStore) -> Result<(),
 }
 
 /// Forgetting takes no more than it is told, and leaves what is being handled or must be kept.
-pub async fn forgetting_is_bounded(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn forgetting_is_bounded(store: &dyn Store) -> Result<(), Violation> {
     for number in 0..10 {
         let name = format!("old/{number}");
         let fence = fresh(store, &name, at(0)).await?;
@@ -179,7 +179,7 @@ pub async fn forgetting_is_bounded(store: &dyn FullStore) -> Result<(), Violatio
 }
 
 /// One provider's key at two receivers is two keys.
-pub async fn receivers_are_kept_apart(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn receivers_are_kept_apart(store: &dyn Store) -> Result<(), Violation> {
     let keys = [
         SeenKey::new("one", "k"),
         SeenKey::new("two", "k"),
@@ -202,11 +202,11 @@ fn key(key: &str) -> SeenKey {
     SeenKey::new("receiver", key)
 }
 
-async fn begin(store: &dyn FullStore, name: &str, now: DateTime<Utc>) -> Checked<Seen> {
+async fn begin(store: &dyn Store, name: &str, now: DateTime<Utc>) -> Checked<Seen> {
     Ok(store.begin(&key(name), LEASE, now).await?)
 }
 
-async fn fresh(store: &dyn FullStore, name: &str, now: DateTime<Utc>) -> Checked<Fence> {
+async fn fresh(store: &dyn Store, name: &str, now: DateTime<Utc>) -> Checked<Fence> {
     match begin(store, name, now).await? {
         Seen::Fresh(fence) => Ok(fence),
         other => Err(Violation::new(

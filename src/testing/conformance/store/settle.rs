@@ -6,12 +6,12 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::scene::*;
-use super::{FullStore, Violation, equal};
+use super::{Store, Violation, equal};
 use crate::delivery::{AttemptReport, Outcome, SendFailure};
 use crate::store::{Next, Settlement};
 
 /// Whatever came of an attempt, it and its consequence are recorded together, and read back equal.
-pub async fn an_attempt_and_its_outcome_are_one(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_attempt_and_its_outcome_are_one(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let mut outcomes = vec![
         OK,
@@ -74,7 +74,7 @@ pub async fn an_attempt_and_its_outcome_are_one(store: &dyn FullStore) -> Result
 }
 
 /// Attempts are counted and kept one by one, and the first failure stays the first.
-pub async fn attempts_add_up(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn attempts_add_up(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let mut now = at(0);
@@ -119,7 +119,7 @@ pub async fn attempts_add_up(store: &dyn FullStore) -> Result<(), Violation> {
 }
 
 /// A settlement without an attempt counts none.
-pub async fn without_an_attempt_nothing_counts(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn without_an_attempt_nothing_counts(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a settlement without an attempt counts none";
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
@@ -143,7 +143,7 @@ pub async fn without_an_attempt_nothing_counts(store: &dyn FullStore) -> Result<
 }
 
 /// After an interruption, a settlement without an attempt can end a delivery: its schedule was asked late.
-pub async fn an_interrupted_delivery_can_end(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_interrupted_delivery_can_end(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     claim_one(store, at(0)).await?;
@@ -167,7 +167,7 @@ pub async fn an_interrupted_delivery_can_end(store: &dyn FullStore) -> Result<()
 }
 
 /// A release counts nothing and leaves the delivery due as before.
-pub async fn a_release_counts_nothing(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_release_counts_nothing(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a released delivery is pending, due as before, and nothing is counted";
     store.save_webhook(webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(3)).await?;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::scene::{self, Checked, LEASE, MICROSECOND, at, event, only, request, to_webhook, url, webhook};
 use super::waking::rang;
-use super::{FullStore, Violation, ensure, equal};
+use super::{Store, Violation, ensure, equal};
 use crate::delivery::State;
 use crate::id::Fence;
 use crate::store::{ClaimedTask, NewTask, Settled, TaskEnd, TaskRecord, TaskSettlement};
@@ -15,7 +15,7 @@ use crate::task::TaskStatus;
 use crate::time::before;
 
 /// A task is created once, `Queued`, and reads as it was given.
-pub async fn a_task_is_created_once(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_task_is_created_once(store: &dyn Store) -> Result<(), Violation> {
     let new = task("t");
     equal("an unknown task is not there", store.task(&new.id).await?, None)?;
     equal(
@@ -48,7 +48,7 @@ pub async fn a_task_is_created_once(store: &dyn FullStore) -> Result<(), Violati
 }
 
 /// Claims go in the order of creation, up to `max`, each task to one runner.
-pub async fn claims_go_in_the_order_of_creation(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn claims_go_in_the_order_of_creation(store: &dyn Store) -> Result<(), Violation> {
     let names = ["d", "b", "a", "c", "e"];
     for (name, now) in names.into_iter().zip([9, 3, 7, 1, 5]) {
         store.create_task(task(name), at(now)).await?;
@@ -84,7 +84,7 @@ pub async fn claims_go_in_the_order_of_creation(store: &dyn FullStore) -> Result
 }
 
 /// A running task whose lease has ended goes to another runner, under a higher fence.
-pub async fn an_ended_lease_is_claimed_again(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_ended_lease_is_claimed_again(store: &dyn Store) -> Result<(), Violation> {
     store.create_task(task("t"), at(0)).await?;
     let first = claim_one(store, at(0)).await?;
     let early = store
@@ -110,7 +110,7 @@ pub async fn an_ended_lease_is_claimed_again(store: &dyn FullStore) -> Result<()
 }
 
 /// A renewed lease lasts from then on; a lost one cannot be renewed.
-pub async fn a_lease_can_be_renewed(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_lease_can_be_renewed(store: &dyn Store) -> Result<(), Violation> {
     store.create_task(task("t"), at(0)).await?;
     let queued = store
         .renew_task(&"t".into(), Fence::UNCLAIMED, LEASE, at(0))
@@ -146,7 +146,7 @@ pub async fn a_lease_can_be_renewed(store: &dyn FullStore) -> Result<(), Violati
 }
 
 /// The end and the callback are there together.
-pub async fn an_end_comes_with_its_callback(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_end_comes_with_its_callback(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "the end is stored and the callback enqueued in one commit";
     store.save_webhook(webhook("a"), at(0)).await?;
     let failure = TaskEnd::Failed {
@@ -188,7 +188,7 @@ pub async fn an_end_comes_with_its_callback(store: &dyn FullStore) -> Result<(),
 }
 
 /// A task that asked for no callback ends without one.
-pub async fn an_end_needs_no_callback(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_end_needs_no_callback(store: &dyn Store) -> Result<(), Violation> {
     store.create_task(task("t"), at(0)).await?;
     let claimed = claim_one(store, at(0)).await?;
     let settled = store.finish_task(settlement(&claimed, success()), at(1)).await?;
@@ -197,7 +197,7 @@ pub async fn an_end_needs_no_callback(store: &dyn FullStore) -> Result<(), Viola
 }
 
 /// Who lost the lease can neither end the task nor call back.
-pub async fn a_late_end_changes_nothing(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_late_end_changes_nothing(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "with a fence that is not the task's present one, finishing changes nothing";
     store.save_webhook(webhook("a"), at(0)).await?;
     store.create_task(task("t"), at(0)).await?;
@@ -243,7 +243,7 @@ pub async fn a_late_end_changes_nothing(store: &dyn FullStore) -> Result<(), Vio
 }
 
 /// A lease that has ended but that nobody took over still lets its holder finish.
-pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn Store) -> Result<(), Violation> {
     store.create_task(task("t"), at(0)).await?;
     let claimed = claim_one(store, at(0)).await?;
     let settled = finish(store, &claimed, success(), at(500)).await?;
@@ -251,7 +251,7 @@ pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn FullStore) -> Re
 }
 
 /// A finished task never changes again.
-pub async fn what_is_finished_stays_so(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn what_is_finished_stays_so(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a finished task never changes again";
     store.save_webhook(webhook("a"), at(0)).await?;
     store.create_task(task("t"), at(0)).await?;
@@ -276,7 +276,7 @@ pub async fn what_is_finished_stays_so(store: &dyn FullStore) -> Result<(), Viol
 }
 
 /// `next_task_due` is never too late, and the bell rings for a new task.
-pub async fn waiting_ends_in_time(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn waiting_ends_in_time(store: &dyn Store) -> Result<(), Violation> {
     let due_by = async |now, latest| {
         let due = store.next_task_due(now).await?;
         ensure(
@@ -309,7 +309,7 @@ pub async fn waiting_ends_in_time(store: &dyn FullStore) -> Result<(), Violation
 }
 
 /// Inputs and results are bytes.
-pub async fn inputs_and_results_are_bytes(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn inputs_and_results_are_bytes(store: &dyn Store) -> Result<(), Violation> {
     let all: Bytes = (0..=255).collect::<Vec<u8>>().into();
     let names: BTreeSet<_> = ["", "a 'name' / \u{1f514}"].into();
     for (name, bytes) in names.into_iter().zip([Bytes::new(), all]) {
@@ -349,11 +349,11 @@ fn success() -> TaskEnd {
     TaskEnd::Succeeded(Bytes::from_static(b"{\"results\":[]}"))
 }
 
-async fn read(store: &dyn FullStore, id: &str) -> Checked<TaskRecord> {
+async fn read(store: &dyn Store, id: &str) -> Checked<TaskRecord> {
     only(store.task(&id.into()).await?.into_iter().collect())
 }
 
-async fn claim_one(store: &dyn FullStore, now: DateTime<Utc>) -> Checked<ClaimedTask> {
+async fn claim_one(store: &dyn Store, now: DateTime<Utc>) -> Checked<ClaimedTask> {
     only(store.claim_tasks(request(10, now)).await?)
 }
 
@@ -368,7 +368,7 @@ fn settlement(claimed: &ClaimedTask, end: TaskEnd) -> TaskSettlement {
 
 /// Finishes a task, with a callback whose event has the task's id.
 async fn finish(
-    store: &dyn FullStore,
+    store: &dyn Store,
     claimed: &ClaimedTask,
     end: TaskEnd,
     now: DateTime<Utc>,

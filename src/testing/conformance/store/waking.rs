@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 
 use super::scene::*;
-use super::{FullStore, Violation, ensure, equal};
+use super::{Store, Violation, ensure, equal};
 use crate::delivery::{Limits, Rate, Webhook};
 use crate::store::{Listen, Next, Settlement, Wake};
 
@@ -17,7 +17,7 @@ use crate::store::{Listen, Next, Settlement, Wake};
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// `next_due` is never later than there is something to claim, and `None` once there is nothing.
-pub async fn next_due_is_never_too_late(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn next_due_is_never_too_late(store: &dyn Store) -> Result<(), Violation> {
     nothing_due(store, at(0)).await?;
     store.save_webhook(limited("a", in_flight(2)), at(0)).await?;
     nothing_due(store, at(0)).await?;
@@ -47,7 +47,7 @@ pub async fn next_due_is_never_too_late(store: &dyn FullStore) -> Result<(), Vio
 }
 
 /// The rate's next opening is not missed.
-pub async fn next_due_knows_the_rate(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn next_due_knows_the_rate(store: &dyn Store) -> Result<(), Violation> {
     let rate = Rate {
         interval: Duration::from_secs(10),
         burst: NonZeroU32::MIN,
@@ -69,7 +69,7 @@ pub async fn next_due_knows_the_rate(store: &dyn FullStore) -> Result<(), Violat
 }
 
 /// In a strict lane the oldest one's time is what counts.
-pub async fn next_due_knows_strict_order(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn next_due_knows_strict_order(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(strict("a"), at(0)).await?;
     enqueue(store, "a", 0..3, at(0)).await?;
     let first = claim_one(store, at(0)).await?;
@@ -82,7 +82,7 @@ pub async fn next_due_knows_strict_order(store: &dyn FullStore) -> Result<(), Vi
 }
 
 /// The bell rings when something becomes due sooner than was said.
-pub async fn the_bell_rings(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn the_bell_rings(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(limited("a", in_flight(1)), at(0)).await?;
     let heard = store.wake().listen();
     enqueue(store, "a", 0..2, at(0)).await?;
@@ -120,7 +120,7 @@ pub async fn the_bell_rings(store: &dyn FullStore) -> Result<(), Violation> {
 }
 
 /// The bell rings when a webhook's limits or switch let more go.
-pub async fn the_bell_rings_for_changed_webhooks(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn the_bell_rings_for_changed_webhooks(store: &dyn Store) -> Result<(), Violation> {
     let off = Webhook {
         enabled: false,
         ..webhook("a")
@@ -138,7 +138,7 @@ pub async fn the_bell_rings_for_changed_webhooks(store: &dyn FullStore) -> Resul
     due_by(store, at(2), at(2)).await
 }
 
-async fn due_by(store: &dyn FullStore, now: DateTime<Utc>, latest: DateTime<Utc>) -> Checked {
+async fn due_by(store: &dyn Store, now: DateTime<Utc>, latest: DateTime<Utc>) -> Checked {
     let due = store.next_due(now).await?;
     ensure(
         "next_due may be too early, never too late",
@@ -147,7 +147,7 @@ async fn due_by(store: &dyn FullStore, now: DateTime<Utc>, latest: DateTime<Utc>
     )
 }
 
-async fn nothing_due(store: &dyn FullStore, now: DateTime<Utc>) -> Checked {
+async fn nothing_due(store: &dyn Store, now: DateTime<Utc>) -> Checked {
     equal(
         "next_due is `None` if there is nothing to wait for",
         store.next_due(now).await?,

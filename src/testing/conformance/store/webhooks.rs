@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::scene::*;
-use super::{FullStore, Violation, ensure, equal};
+use super::{Store, Violation, ensure, equal};
 use crate::auth::{AuthConfig, HmacAuth, HmacScheme};
 use crate::delivery::{DeadReason, EventPattern, Limits, Order, Rate, State, Webhook};
 use crate::store::AuthRecord;
@@ -12,7 +12,7 @@ use crate::store::AuthRecord;
 const CLAIMS_TO_BURY: usize = 100;
 
 /// What is saved is read back equal, and replaces what was there.
-pub async fn what_is_saved_is_read_back(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn what_is_saved_is_read_back(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "what is saved is read back equal";
     let patterns = ["payment_*", "exact", "*"].map(|pattern| EventPattern::try_from(pattern.to_owned()));
     let full = Webhook {
@@ -55,7 +55,7 @@ pub async fn what_is_saved_is_read_back(store: &dyn FullStore) -> Result<(), Vio
 }
 
 /// Webhooks are listed by scope, in the order of their ids; a removed one is gone from every answer.
-pub async fn webhooks_are_listed_by_scope(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn webhooks_are_listed_by_scope(store: &dyn Store) -> Result<(), Violation> {
     for (id, scope) in [("b", "one"), ("a", "one"), ("c", "two"), ("d", "one")] {
         let webhook = Webhook {
             scope: scope.into(),
@@ -107,7 +107,7 @@ pub async fn webhooks_are_listed_by_scope(store: &dyn FullStore) -> Result<(), V
 }
 
 /// Auth records are kept, replaced and removed.
-pub async fn auth_records_are_kept(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn auth_records_are_kept(store: &dyn Store) -> Result<(), Violation> {
     let auth = |scheme, secret: &[u8]| AuthRecord {
         id: "key".into(),
         name: "a key".into(),
@@ -155,7 +155,7 @@ pub async fn auth_records_are_kept(store: &dyn FullStore) -> Result<(), Violatio
 }
 
 /// What waits for a deleted webhook becomes dead within a few claims; none of it is sent, and nobody waits for it.
-pub async fn a_deleted_webhook_buries_what_waits(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_deleted_webhook_buries_what_waits(store: &dyn Store) -> Result<(), Violation> {
     const NEVER: &str = "what waits for a deleted webhook is never claimed";
     store.save_webhook(webhook("gone"), at(0)).await?;
     store.save_webhook(webhook("a"), at(0)).await?;
@@ -207,7 +207,7 @@ pub async fn a_deleted_webhook_buries_what_waits(store: &dyn FullStore) -> Resul
 }
 
 /// A webhook whose id was used before starts with nothing.
-pub async fn a_webhook_registered_anew_starts_empty(store: &dyn FullStore) -> Result<(), Violation> {
+pub async fn a_webhook_registered_anew_starts_empty(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
     let old = enqueue(store, "a", 0..3, at(0)).await?;
     store.remove_webhook(&"a".into(), at(1)).await?;
