@@ -1,4 +1,4 @@
-//! The suite for stores: [`DeliveryStore`], [`WebhookStore`], [`Inspect`], [`TaskStore`] and [`SeenStore`].
+//! The suite for stores: every trait that a [`Store`] implements.
 //!
 //! Each check wants a fresh, empty store. None waits, since time is what the check says it is; only a bell that has
 //! not rung when its call was answered is given half a second more.
