@@ -15,6 +15,7 @@ mod server;
 mod signature;
 mod simulation;
 mod sqlite;
+mod stories;
 mod tl_signature;
 mod transport;
 mod url;
