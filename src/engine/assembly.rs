@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Dispatcher, Timer, Worker};
+use super::{Dispatcher, Timer, Upkeep, Worker};
 use crate::auth::{AuthError, AuthErrorKind, AuthProvider, AuthTools};
 use crate::delivery::{Profile, Profiles};
 use crate::id::{AuthId, HolderName};
@@ -73,6 +73,11 @@ impl Engine {
     /// Sends what was enqueued.
     pub fn worker(&self) -> Worker {
         Worker::new(Arc::clone(&self.0))
+    }
+
+    /// Does what has to be done now and then. Run one beside the workers.
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep::new(Arc::clone(&self.0))
     }
 
     pub(super) fn parts(&self) -> &Arc<Parts> {

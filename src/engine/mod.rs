@@ -2,8 +2,8 @@
 //!
 //! An [`Engine`] holds what the parts share: the store, the sender, the timer, the profiles, the guard. From it
 //! come a [`Dispatcher`], which registers webhooks and enqueues events, any number of [`Worker`]s, which send
-//! them, and a [`TaskRunner`], which offers slow work as asynchronous calls. They need not be in one process:
-//! what they share beyond configuration is the store.
+//! them, an [`Upkeep`], which does what has to be done now and then, and a [`TaskRunner`], which offers slow work as
+//! asynchronous calls. They need not be in one process: what they share beyond configuration is the store.
 //!
 //! It runs on any runtime, or none: everything is a future that the application drives, and time passes
 //! through [`Timer`].
@@ -45,11 +45,13 @@ mod assembly;
 mod dispatcher;
 mod flight;
 mod registration;
+mod seen;
 mod tasks;
 
 mod timer;
 #[cfg(feature = "tokio")]
 mod tokio;
+mod upkeep;
 mod worker;
 
 pub use self::assembly::{Engine, EngineBuilder};
@@ -62,4 +64,5 @@ pub use self::tasks::{
 pub use self::timer::Timer;
 #[cfg(feature = "tokio")]
 pub use self::tokio::TokioTimer;
+pub use self::upkeep::Upkeep;
 pub use self::worker::Worker;

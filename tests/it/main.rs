@@ -18,5 +18,6 @@ mod sqlite;
 mod stories;
 mod tl_signature;
 mod transport;
+mod upkeep;
 mod url;
 mod worker;
