@@ -1,6 +1,7 @@
 //! One HTTP exchange, and what came of it.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -91,6 +92,12 @@ impl fmt::Display for SendFailure {
     }
 }
 
+impl From<StatusCode> for Outcome {
+    fn from(status: StatusCode) -> Self {
+        Self::Answered(status)
+    }
+}
+
 impl Outcome {
     /// The status of the answer, where there was one.
     pub fn status(self) -> Option<StatusCode> {
@@ -178,6 +185,65 @@ pub struct Attempt {
     pub report: AttemptReport,
 }
 
+impl Attempt {
+    /// What it is called where requests have ids.
+    pub fn request_id(&self) -> RequestId {
+        RequestId {
+            delivery: self.delivery,
+            number: self.number,
+        }
+    }
+}
+
+/// The id of a request: the delivery's, and the attempt's number. It follows from what is there anyway, so nobody has
+/// to store it, and whoever is given one finds the attempt.
+///
+/// ```
+/// use ringback::delivery::RequestId;
+/// use ringback::id::DeliveryId;
+///
+/// let id = RequestId { delivery: DeliveryId(7), number: 3 };
+/// assert_eq!(id.to_string(), "7-3");
+/// assert_eq!("7-3".parse(), Ok(id));
+/// assert!("7".parse::<RequestId>().is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Which of its attempts: 1 is the first.
+    pub number: u32,
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.delivery, self.number)
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = RequestIdError;
+
+    fn from_str(text: &str) -> Result<Self, RequestIdError> {
+        let (delivery, number) = text.rsplit_once('-').ok_or(RequestIdError)?;
+        let id = Self {
+            delivery: DeliveryId(delivery.parse().map_err(|_| RequestIdError)?),
+            number: number.parse().map_err(|_| RequestIdError)?,
+        };
+        // Whatever else reads as the same numbers, such as leading zeros, is nothing that was ever written.
+        if id.to_string() == text {
+            Ok(id)
+        } else {
+            Err(RequestIdError)
+        }
+    }
+}
+
+/// The text is none that a [`RequestId`] writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of a request")]
+pub struct RequestIdError;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,5 +264,19 @@ mod tests {
         }
         assert_eq!(Outcome::from_parts("answered", None), None);
         assert_eq!(Outcome::from_parts("sung", None), None);
+    }
+
+    #[test]
+    fn ids_of_requests_are_read_back() {
+        for (delivery, number) in [(1, 1), (i64::MIN, u32::MAX), (-3, 0)] {
+            let id = RequestId {
+                delivery: DeliveryId(delivery),
+                number,
+            };
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for text in ["", "-", "1-", "-1", "01-1", "1-+1", "1-1 ", "1-4294967296"] {
+            assert_eq!(text.parse::<RequestId>(), Err(RequestIdError), "{text}");
+        }
     }
 }

@@ -4,19 +4,29 @@
 //! [`EventPattern`]s match gets a *delivery* of it; so does a URL that was given with a call ([`Call`]). A
 //! delivery makes *attempts*, one HTTP exchange each, until one is accepted or its schedule ends. What may
 //! follow what is the [`TRANSITIONS`] table; which delivery goes next is decided lane by lane ([`Lane`]); and how
-//! a provider sends is its [`Profile`].
+//! a provider sends is its [`Profile`]. What was attempted is looked up with a [`HistoryQuery`], how well that went is a
+//! webhook's [`Health`], and how long it is kept is the [`Retention`].
 
 mod attempt;
 mod event;
+mod health;
+mod history;
 mod lane;
 mod profile;
+mod retention;
 mod state;
 mod webhook;
 
-pub use attempt::{Attempt, AttemptReport, Outcome, SendFailure};
+pub use attempt::{Attempt, AttemptReport, Outcome, RequestId, RequestIdError, SendFailure};
 pub use event::{Event, EventBuilder, EventError, Fingerprint};
+pub use health::{Health, HealthLimits, HealthWarning};
+pub use history::{
+    Cursor, CursorError, Direction, HistoryEntry, HistoryPage, HistoryQuery, LONGEST_PAGE, OutcomeClass,
+    PagePosition, Walk, Walked,
+};
 pub(crate) use lane::CLOCK_SKEW;
 pub use lane::{Lane, LaneKey, Limits, Order, Rate};
 pub use profile::{Ids, PlainProfile, Profile, Profiles, RenderError};
+pub use retention::Retention;
 pub use state::{Before, DeadReason, IllegalTransition, State, TRANSITIONS, Transition, UnknownReason};
 pub use webhook::{Call, EventPattern, PatternError, Target, Webhook};

@@ -8,7 +8,7 @@ use chrono::DateTime;
 use http::{HeaderValue, Request, Response};
 use proptest::prelude::*;
 use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
-use ringback::delivery::{Event, EventBuilder, Ids, Profile, RenderError};
+use ringback::delivery::{Event, EventBuilder, HistoryEntry, Ids, Profile, RenderError};
 use ringback::engine::{Engine, EnqueueError, Registration, TokioTimer};
 use ringback::id::DeliveryId;
 use ringback::json::{self, Maybe, OpaqueId, RawJson};
@@ -229,10 +229,27 @@ async fn truvs_history_is_written_in_truvs_shape() {
     rig.work_until_final(id).await;
 
     let record = dispatcher.delivery_record(id).await.unwrap().unwrap();
-    let attempts = dispatcher.attempts(id).await.unwrap();
-    let records: Vec<_> = attempts
+    let entries: Vec<_> = dispatcher
+        .attempts(id)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|attempt| HistoryEntry {
+            recorded_at: attempt.report.finished_at(),
+            attempt,
+            accepted: false,
+            retry_at: None,
+            scope: record.event.scope().clone(),
+            event: record.event.id().clone(),
+            kind: record.event.kind().clone(),
+            subject: None,
+            target: record.target.clone(),
+            body: Some(record.body.clone()),
+        })
+        .collect();
+    let records: Vec<_> = entries
         .iter()
-        .map(|attempt| truv::WebhookRequestRecord::of(&webhook, &record.body, attempt))
+        .map(|entry| truv::WebhookRequestRecord::of(&webhook, entry))
         .collect();
     let statuses: Vec<_> = records.iter().map(|record| record.status_code.value()).collect();
     assert_eq!(statuses, [Some(&503), Some(&503), Some(&204)]);
@@ -245,12 +262,16 @@ async fn truvs_history_is_written_in_truvs_shape() {
     results[0].webhook_id = published.webhook_id.clone();
     assert_eq!(page, sample);
 
-    let not_truvs = truv::WebhookRequestRecord::of(&webhook, b"[1.0]", &attempts[0]);
+    let not_truvs = HistoryEntry {
+        body: Some("[1.0]".into()),
+        ..entries[0].clone()
+    };
+    let not_truvs = truv::WebhookRequestRecord::of(&webhook, &not_truvs);
     assert_eq!(
         serde_json::to_value(&not_truvs.webhook_payload).unwrap(),
         serde_json::json!([1.0])
     );
-    assert!(not_truvs.event_type.is_null());
+    assert!(not_truvs.event_created_at.is_null());
 }
 
 fn render(profile: &ProviderProfile, event: &Event) -> Result<String, RenderError> {

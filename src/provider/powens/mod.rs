@@ -76,7 +76,6 @@ pub use event::{
     EventName, NotJson, SubscriptionFound, TransactionAttachmentsFound, UnknownBody, UnknownEvent,
     UserSynced,
 };
-pub use history::{Health, HealthLimits};
 pub use payment::{Payment, PaymentAccount, PaymentInstruction, PaymentState};
 pub use profile::powens;
 pub use registration::{

@@ -1,11 +1,12 @@
 //! What was sent, in the shape of Truv's history.
 
-use super::{UnknownEvent, WebhookRequestPage, WebhookRequestRecord};
-use crate::delivery::{Attempt, Outcome, Webhook};
+use super::{EventType, UnknownEvent, WebhookRequestPage, WebhookRequestRecord};
+use crate::delivery::{HistoryEntry, Outcome, Webhook};
 use crate::json::{self, Maybe, UrlText};
 
 impl WebhookRequestRecord {
-    /// The record of an attempt to deliver this body to this webhook, as it is registered now.
+    /// The record of an attempt to deliver to this webhook, as it is registered now. For the payload, ask history for
+    /// [bodies](crate::delivery::HistoryQuery::bodies); it is `null` where the body is not there.
     ///
     /// Its `webhook_id` is the registration's, as in Truv's example; the delivery's own is within the payload.
     /// Where an answer came, its status says all, and `error_message` is `null`; where none came, the reason is
@@ -13,8 +14,9 @@ impl WebhookRequestRecord {
     ///
     /// ```
     /// use std::time::Duration;
+    /// use bytes::Bytes;
     /// use chrono::DateTime;
-    /// use ringback::delivery::{Attempt, AttemptReport, Outcome};
+    /// use ringback::delivery::{Attempt, AttemptReport, HistoryEntry, Outcome, Target};
     /// use ringback::id::DeliveryId;
     /// use ringback::provider::truv::WebhookRequestRecord;
     /// # use ringback::delivery::{Limits, Order, Webhook};
@@ -31,23 +33,31 @@ impl WebhookRequestRecord {
     ///     outcome: Outcome::TimedOut,
     ///     excerpt: Default::default(),
     /// };
-    /// let attempt = Attempt { delivery: DeliveryId(1), number: 1, report };
-    /// let body = br#"{"webhook_id":"7c","event_type":"link-connected"}"#;
-    /// let record = WebhookRequestRecord::of(&webhook, body, &attempt);
+    /// let entry = HistoryEntry {
+    ///     attempt: Attempt { delivery: DeliveryId(1), number: 1, report },
+    ///     recorded_at: DateTime::UNIX_EPOCH,
+    ///     accepted: false,
+    ///     retry_at: None,
+    ///     scope: "s".into(),
+    ///     event: "e".into(),
+    ///     kind: "link-connected".into(),
+    ///     subject: None,
+    ///     target: Target::Webhook(webhook.id.clone()),
+    ///     body: Some(Bytes::from_static(br#"{"webhook_id":"7c","event_type":"link-connected"}"#)),
+    /// };
+    /// let record = WebhookRequestRecord::of(&webhook, &entry);
     /// assert_eq!(record.error_message.value().unwrap(), "timed out");
     /// assert!(record.status_code.is_null());
     /// assert_eq!(record.webhook_payload.value().unwrap().webhook_id(), "7c");
     /// ```
-    pub fn of(webhook: &Webhook, body: &[u8], attempt: &Attempt) -> Self {
+    pub fn of(webhook: &Webhook, entry: &HistoryEntry) -> Self {
+        let body = entry.body.as_deref().unwrap_or_default();
         let event: Option<UnknownEvent> = json::parse(body).ok();
-        let (event_type, event_created_at) = event
-            .map(|event| (event.event_type, event.event_created_at))
-            .unzip();
-        let outcome = attempt.report.outcome;
+        let outcome = entry.attempt.report.outcome;
         Self {
             webhook_id: webhook.id.to_string().into(),
-            event_type: Maybe::or_null(event_type),
-            event_created_at: event_created_at.unwrap_or(Maybe::Null),
+            event_type: EventType::from(entry.kind.as_str()).into(),
+            event_created_at: event.map_or(Maybe::Null, |event| event.event_created_at),
             status_code: Maybe::or_null(outcome.status().map(|status| status.as_u16())),
             error_message: Maybe::or_null(error_message(outcome)),
             webhook_payload: json::parse(body).unwrap_or(Maybe::Null),
