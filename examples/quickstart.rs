@@ -120,8 +120,9 @@ async fn main() -> Result<(), AnyError> {
 
     // What the service knows of it.
     let _ = (stop_worker.send(()), stop_runner.send(()));
-    let (worked, ()) = tokio::try_join!(worker, running)?;
+    let (worked, ran) = tokio::try_join!(worker, running)?;
     worked?;
+    ran?;
     let dispatcher = engine.dispatcher();
     let event = format!("{}/{}", ring.task_id, ring.status.as_str()).into();
     let deliveries = dispatcher.deliveries_of(&"tasks".into(), &event).await?;
@@ -174,19 +175,17 @@ async fn serve_calls(runner: TaskRunner, request: Request<Bytes>) -> Result<Resp
     if let Some(id) = request.uri().path().strip_prefix("/results/") {
         return match runner.task(&id.into()).await? {
             None => answer(StatusCode::NOT_FOUND, ""),
-            Some(task) => match task.end {
+            Some(task) => match task.ended.map(|ended| ended.end) {
                 Some(TaskEnd::Succeeded(results)) => answer(StatusCode::OK, results),
                 _ => answer(StatusCode::ACCEPTED, ""),
             },
         };
     }
     let asked = AsyncParameters::of(request.uri())?;
-    let call = NewCall {
-        credentials_id: "user-7".to_owned(),
-        request_uri: request.uri().path().to_owned(),
-        input: request.into_body(),
-        webhook_uri: asked.webhook_uri.map(|uri| uri.as_str().to_owned()),
-    };
+    let mut call = NewCall::new("user-7", request.uri().path()).with_input(request.into_body());
+    if let Some(webhook_uri) = asked.webhook_uri {
+        call = call.with_webhook_uri(webhook_uri.as_str());
+    }
     let accepted = runner.accept(call).await?;
     answer(StatusCode::ACCEPTED, serde_json::to_vec(&accepted)?)
 }

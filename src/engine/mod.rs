@@ -59,7 +59,8 @@ pub use self::dispatcher::{Dispatcher, EnqueueError, Receipt, SaveAuthError};
 pub use self::registration::{RegisterError, Registration};
 
 pub use self::tasks::{
-    AcceptError, Callbacks, NewCall, TaskContext, TaskError, TaskRunner, TaskRunnerBuilder, TaskWork,
+    AcceptError, Callbacks, Cancelled, NewCall, RunNowError, TaskContext, TaskError, TaskRunner,
+    TaskRunnerBuilder, TaskWork,
 };
 pub use self::timer::Timer;
 #[cfg(feature = "tokio")]

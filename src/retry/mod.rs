@@ -21,6 +21,7 @@ mod builder;
 mod classification;
 mod flusher;
 mod http_date;
+mod own;
 mod published;
 mod retry_after;
 mod schedule;

@@ -61,9 +61,9 @@ impl Schedule {
     }
 }
 
-/// Every schedule in this file is a constant, and a test builds each.
-fn known(schedule: Result<Schedule, ScheduleError>) -> Schedule {
-    schedule.expect("a published schedule is valid")
+/// Every schedule that goes through here is a constant, and a test builds each.
+pub(super) fn known(schedule: Result<Schedule, ScheduleError>) -> Schedule {
+    schedule.expect("a schedule that is a constant is valid")
 }
 
 const fn seconds(seconds: u64) -> Duration {

@@ -33,7 +33,9 @@ pub use memory::MemoryStore;
 pub use seen::{Seen, SeenKey, SeenStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
-pub use tasks::{ClaimedTask, NewTask, TaskEnd, TaskRecord, TaskSettlement, TaskStore};
+pub use tasks::{
+    ClaimedTask, EndedTask, Keep, NewTask, TaskEnd, TaskPause, TaskRecord, TaskSettlement, TaskStore,
+};
 pub use wake::{Listen, Wake};
 pub use webhooks::{AuthRecord, WebhookStore};
 

@@ -9,12 +9,14 @@
 
 mod callback;
 mod life_cycle;
+mod progress;
 mod reply;
 mod request;
 mod status;
 
 pub use callback::Callback;
 pub use life_cycle::{IllegalStep, Irregularity, LifeCycle, Observation, Progress, Step};
+pub use progress::{Fraction, NotAFraction, TaskProgress};
 pub use reply::{Accepted, Results};
 pub use request::{AsyncParameters, AsyncUriError, asynchronous};
 pub use status::TaskStatus;

@@ -1,4 +1,4 @@
-use super::TaskStatus;
+use super::{TaskProgress, TaskStatus};
 use crate::id::TaskId;
 use crate::json::{Maybe, UrlText, wire_object};
 
@@ -29,6 +29,9 @@ wire_object! {
         results: Maybe<T>,
         /// How far the task has come.
         status: Maybe<TaskStatus>,
+        /// How far the task has come in more detail, where the service says so. TrueLayer's documents have no such
+        /// field; it is what this crate's own `TaskRunner` answers.
+        progress: Maybe<TaskProgress>,
         /// Where the results can be fetched.
         results_uri: Maybe<UrlText>,
         /// The task's id.

@@ -15,8 +15,9 @@ use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
     NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, StoreErrorKind,
-    TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
+    TaskPause, TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
 };
+use crate::task::TaskProgress;
 
 /// What happens to one call of a [`FaultyStore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,12 +294,39 @@ impl<S: TaskStore + ?Sized> TaskStore for FaultyStore<S> {
             .await
     }
 
+    async fn report_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        progress: TaskProgress,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        self.through("report_task", || self.store.report_task(id, fence, progress, now))
+            .await
+    }
+
+    async fn pause_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        pause: TaskPause,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        self.through("pause_task", || self.store.pause_task(id, fence, pause, now))
+            .await
+    }
+
     async fn finish_task(
         &self,
         settlement: TaskSettlement,
         now: DateTime<Utc>,
     ) -> Result<Settled, StoreError> {
         self.through("finish_task", || self.store.finish_task(settlement, now))
+            .await
+    }
+
+    async fn purge_tasks(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        self.through("purge_tasks", || self.store.purge_tasks(max, now))
             .await
     }
 

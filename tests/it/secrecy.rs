@@ -11,6 +11,7 @@ use ringback::delivery::{AttemptReport, Call, Event, Limits, Outcome, Target};
 use ringback::engine::{NewCall, Registration};
 use ringback::id::{DeliveryId, Fence};
 use ringback::store::{AuthRecord, Claimed, ClaimedTarget, NewDelivery, NewTask, TaskEnd};
+use ringback::task::TaskProgress;
 use ringback::url::WebhookUrl;
 
 const CANARY: &str = "hunter2";
@@ -39,6 +40,7 @@ fn nothing_secret_is_in_any_debug() {
         input: body(),
         results_uri: format!("/results/{CANARY}"),
         webhook_uri: Some(url()),
+        deadline: DateTime::UNIX_EPOCH,
     };
     let claimed = Claimed {
         id: DeliveryId(1),
@@ -52,12 +54,9 @@ fn nothing_secret_is_in_any_debug() {
         target: ClaimedTarget::Call(Arc::new(call())),
         auth: Some(Arc::new(record.clone())),
     };
-    let new_call = NewCall {
-        credentials_id: text(),
-        request_uri: text(),
-        input: body(),
-        webhook_uri: Some(url().expose().to_owned()),
-    };
+    let new_call = NewCall::new(text(), text())
+        .with_input(body())
+        .with_webhook_uri(text());
     let report = AttemptReport {
         started_at: DateTime::UNIX_EPOCH,
         duration: Duration::ZERO,
@@ -78,6 +77,7 @@ fn nothing_secret_is_in_any_debug() {
             }
         ),
         format!("{:?}", TaskEnd::Succeeded(body())),
+        format!("{:?}", TaskProgress::message(text())),
         format!(
             "{:?}",
             TaskEnd::Failed {

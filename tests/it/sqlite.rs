@@ -15,8 +15,8 @@ use ringback::delivery::{
 };
 use ringback::id::{DeliveryId, EventId, Fence};
 use ringback::store::{
-    ClaimRequest, Claimed, DeliveryStore, Enqueued, Inspect, NewDelivery, NewEvent, NewTask, Next, Replayed,
-    Seen, SeenKey, SeenStore, Settled, Settlement, SqliteStore, TaskEnd, TaskSettlement, TaskStore,
+    ClaimRequest, Claimed, DeliveryStore, Enqueued, Inspect, Keep, NewDelivery, NewEvent, NewTask, Next,
+    Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, SqliteStore, TaskEnd, TaskSettlement, TaskStore,
     WebhookStore,
 };
 use ringback::task::TaskStatus;
@@ -287,6 +287,7 @@ async fn a_task_ends_with_its_callback_or_not_at_all() {
         input: Bytes::from_static(b"in"),
         results_uri: "/results/t".into(),
         webhook_uri: None,
+        deadline: at(900),
     };
     assert_eq!(store.next_task_due(at(0)).await.unwrap(), None);
     assert!(store.create_task(task.clone(), at(0)).await.unwrap());
@@ -301,9 +302,14 @@ async fn a_task_ends_with_its_callback_or_not_at_all() {
     assert!(store.claim_tasks(claim(at(99), 4)).await.unwrap().is_empty());
     let again = store.claim_tasks(claim(at(100), 4)).await.unwrap().remove(0);
     assert_eq!(again.runs, 2);
+    let keep = Keep {
+        results_until: at(500),
+        known_until: at(600),
+    };
     let end = |fence| TaskSettlement {
+        keep,
         id: "t".into(),
-        fence,
+        fence: Some(fence),
         end: TaskEnd::Succeeded(Bytes::from_static(b"out")),
         callback: Some(event(format!("callback {fence}"), "w")),
     };
@@ -325,11 +331,10 @@ async fn a_task_ends_with_its_callback_or_not_at_all() {
         ["callback 2"]
     );
     let record = store.task(&"t".into()).await.unwrap().unwrap();
-    assert_eq!(
-        (record.status, record.finished_at),
-        (TaskStatus::Succeeded, Some(at(101)))
-    );
-    assert_eq!(record.end, Some(TaskEnd::Succeeded(Bytes::from_static(b"out"))));
+    assert_eq!(record.status, TaskStatus::Succeeded);
+    let ended = record.ended.unwrap();
+    assert_eq!((ended.at, ended.keep), (at(101), keep));
+    assert_eq!(ended.end, TaskEnd::Succeeded(Bytes::from_static(b"out")));
 }
 
 #[tokio::test]

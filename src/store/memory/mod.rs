@@ -19,11 +19,12 @@ use self::seen::SeenKeys;
 use self::tasks::Tasks;
 use super::{
     AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
-    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskRecord,
-    TaskSettlement, TaskStore, Wake, WebhookStore,
+    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
 };
 use crate::delivery::{Attempt, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::task::TaskProgress;
 
 /// Keeps everything in memory: for tests, and for what may be lost with the process.
 ///
@@ -253,6 +254,28 @@ impl TaskStore for MemoryStore {
         Ok(self.state().tasks.renew(id, fence, lease, now))
     }
 
+    async fn report_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        progress: TaskProgress,
+        _now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        Ok(self.state().tasks.report(id, fence, progress))
+    }
+
+    async fn pause_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        pause: TaskPause,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        let settled = self.state().tasks.pause(id, fence, pause, now);
+        self.task_wake.ring();
+        Ok(settled)
+    }
+
     async fn finish_task(
         &self,
         settlement: TaskSettlement,
@@ -275,8 +298,12 @@ impl TaskStore for MemoryStore {
         })
     }
 
-    async fn next_task_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
-        Ok(self.state().tasks.next_due(now))
+    async fn purge_tasks(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        Ok(self.state().tasks.purge(max, now))
+    }
+
+    async fn next_task_due(&self, _now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(self.state().tasks.next_due())
     }
 
     fn task_wake(&self) -> &Wake {

@@ -102,17 +102,28 @@ CREATE TABLE tasks (
     results_uri    TEXT NOT NULL,
     webhook_uri    TEXT,
     requested_at   INTEGER NOT NULL,
+    deadline       INTEGER NOT NULL,
+    state          TEXT NOT NULL,    -- queued, held, paused, ended; held and paused are both Running
     fence          INTEGER NOT NULL,
     runs           INTEGER NOT NULL,
-    open           INTEGER NOT NULL,    -- whether it has yet to end
-    lease_ends     INTEGER,             -- NULL while it is queued
+    interruptions  INTEGER NOT NULL,
+    failures       INTEGER NOT NULL,
+    first_failure  INTEGER,
+    resumes_at     INTEGER,          -- when the lease of a held one ends, or a paused one is due
+    progress       TEXT,             -- JSON
     finished_at    INTEGER,
-    error          TEXT,                -- a code, if it failed
+    results_until  INTEGER,          -- until when results are kept
+    known_until    INTEGER,          -- until when anything is
+    purged         INTEGER NOT NULL, -- whether input, results and description are gone
+    error          TEXT,             -- a code, if it failed
     description    TEXT,
-    results        BLOB,                -- if it succeeded
+    results        BLOB,             -- if it succeeded
     input          BLOB NOT NULL
 ) STRICT;
-CREATE INDEX tasks_open ON tasks (number) WHERE open;
+CREATE INDEX tasks_queued ON tasks (number) WHERE state = 'queued';
+CREATE INDEX tasks_resuming ON tasks (resumes_at, number) WHERE resumes_at IS NOT NULL;
+CREATE INDEX tasks_unpurged ON tasks (results_until, number) WHERE results_until IS NOT NULL AND purged = 0;
+CREATE INDEX tasks_known ON tasks (known_until, number) WHERE known_until IS NOT NULL;
 
 CREATE TABLE seen (
     receiver TEXT NOT NULL,

@@ -11,15 +11,27 @@ use super::core::{Core, advance};
 use super::events::{Prepared, enqueue};
 use super::fault::Fault;
 use crate::id::{Fence, TaskId};
-use crate::store::{ClaimRequest, ClaimedTask, NewTask, Settled, TaskEnd, TaskRecord};
-use crate::task::TaskStatus;
+use crate::store::{
+    ClaimRequest, ClaimedTask, EndedTask, Keep, NewTask, Settled, TaskEnd, TaskPause, TaskRecord,
+};
+use crate::task::{TaskProgress, TaskStatus};
 use crate::time::after;
 use crate::url::WebhookUrl;
 
 /// What [`new_task`] reads, and the instant of the request after it.
 macro_rules! columns {
     () => {
-        "SELECT id, credentials_id, request_uri, input, results_uri, webhook_uri, requested_at"
+        "SELECT id, credentials_id, request_uri, input, results_uri, webhook_uri, deadline, requested_at"
+    };
+}
+
+/// What a claim reads after those.
+macro_rules! claim_columns {
+    () => {
+        concat!(
+            columns!(),
+            ", fence, runs, interruptions + (state = 'held'), failures, first_failure, number FROM tasks "
+        )
     };
 }
 
@@ -30,8 +42,9 @@ impl Core {
             .conn
             .prepare_cached(
                 "INSERT INTO tasks (number, id, credentials_id, request_uri, input, results_uri, webhook_uri,
-                    requested_at, fence, runs, open)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, TRUE) ON CONFLICT (id) DO NOTHING",
+                    deadline, requested_at, state, fence, runs, interruptions, failures, purged)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'queued', 0, 0, 0, 0, FALSE)
+                 ON CONFLICT (id) DO NOTHING",
             )?
             .execute((
                 number,
@@ -41,6 +54,7 @@ impl Core {
                 task.input.as_ref(),
                 &task.results_uri,
                 task.webhook_uri.as_ref().map(WebhookUrl::expose),
+                floor(task.deadline),
                 floor(now),
             ))?;
         self.rings.tasks |= created > 0;
@@ -51,42 +65,42 @@ impl Core {
         self.conn
             .prepare_cached(concat!(
                 columns!(),
-                ", open, runs, finished_at, results, error, description FROM tasks WHERE id = ?1"
+                ", state, progress, finished_at, results_until, known_until, purged, results, error, description
+                   FROM tasks WHERE id = ?1"
             ))?
             .query_and_then([id.as_str()], record)?
             .next()
             .transpose()
     }
 
-    /// Those that run were created before those that are queued, since claims go in that order; so passing over
-    /// the ones whose lease still holds takes as many steps as there are runners, however many are queued.
     pub(super) fn claim_tasks(&mut self, request: &ClaimRequest) -> Result<Vec<ClaimedTask>, Fault> {
         let now = whole(request.now);
-        let claimable: Vec<(i64, ClaimedTask)> = self
+        let mut claimed: Vec<(i64, ClaimedTask)> = self
             .conn
             .prepare_cached(concat!(
-                columns!(),
-                ", fence, runs, number FROM tasks WHERE open AND (lease_ends IS NULL OR lease_ends <= ?1)
-                   ORDER BY number LIMIT ?2"
+                claim_columns!(),
+                "WHERE resumes_at <= ?1 ORDER BY resumes_at, number LIMIT ?2"
             ))?
-            .query_and_then((floor(now), limit(request.max)), |row| {
-                let claimed = ClaimedTask {
-                    task: new_task(row)?,
-                    requested_at: instant(row.get(6)?, "requested_at")?,
-                    fence: Fence(row.get(7)?).next(),
-                    runs: row.get::<_, u32>(8)?.saturating_add(1),
-                };
-                Ok::<_, Fault>((row.get(9)?, claimed))
-            })?
+            .query_and_then((floor(now), limit(request.max)), claimed_task)?
             .collect::<Result<_, _>>()?;
-        let mut update = self
+        let queued = self
             .conn
-            .prepare_cached("UPDATE tasks SET fence = ?2, runs = ?3, lease_ends = ?4 WHERE number = ?1")?;
+            .prepare_cached(concat!(
+                claim_columns!(),
+                "WHERE state = 'queued' ORDER BY number LIMIT ?1"
+            ))?
+            .query_and_then([limit(request.max - claimed.len())], claimed_task)?
+            .collect::<Result<Vec<_>, _>>()?;
+        claimed.extend(queued);
+        let mut update = self.conn.prepare_cached(
+            "UPDATE tasks SET state = 'held', fence = ?2, runs = ?3, interruptions = ?4, resumes_at = ?5,
+                progress = NULL WHERE number = ?1",
+        )?;
         let lease_ends = ceil(after(now, request.lease));
-        for (number, claimed) in &claimable {
-            update.execute((number, claimed.fence.0, claimed.runs, lease_ends))?;
+        for (number, task) in &claimed {
+            update.execute((number, task.fence.0, task.runs, task.interruptions, lease_ends))?;
         }
-        Ok(claimable.into_iter().map(|(_, claimed)| claimed).collect())
+        Ok(claimed.into_iter().map(|(_, task)| task).collect())
     }
 
     pub(super) fn renew_task(
@@ -99,20 +113,56 @@ impl Core {
         let renewed = self
             .conn
             .prepare_cached(
-                "UPDATE tasks SET lease_ends = ?3 WHERE id = ?1 AND fence = ?2 AND runs > 0 AND open",
+                "UPDATE tasks SET resumes_at = ?3 WHERE id = ?1 AND fence = ?2 AND state = 'held'",
             )?
             .execute((id.as_str(), fence.0, ceil(after(whole(now), lease))))?;
         Ok(settled(renewed))
     }
 
-    pub(super) fn finish_task(
+    pub(super) fn report_task(
         &mut self,
         id: &TaskId,
         fence: Fence,
-        end: &TaskEnd,
+        progress: &TaskProgress,
+    ) -> Result<Settled, Fault> {
+        let progress = serde_json::to_string(progress).map_err(|_| Fault::Unreadable("progress"))?;
+        let noted = self
+            .conn
+            .prepare_cached("UPDATE tasks SET progress = ?3 WHERE id = ?1 AND fence = ?2 AND state = 'held'")?
+            .execute((id.as_str(), fence.0, progress))?;
+        Ok(settled(noted))
+    }
+
+    pub(super) fn pause_task(
+        &mut self,
+        id: &TaskId,
+        fence: Fence,
+        pause: TaskPause,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, Fault> {
+        let (due, failed) = match pause {
+            TaskPause::Retry(due) => (due, true),
+            TaskPause::Handover => (now, false),
+        };
+        let paused = self
+            .conn
+            .prepare_cached(
+                "UPDATE tasks SET state = 'paused', resumes_at = ?3, failures = failures + ?4,
+                    first_failure = coalesce(first_failure, iif(?4, ?5, NULL))
+                 WHERE id = ?1 AND fence = ?2 AND state = 'held'",
+            )?
+            .execute((id.as_str(), fence.0, ceil(due), failed, floor(now)))?;
+        self.rings.tasks |= paused > 0;
+        Ok(settled(paused))
+    }
+
+    pub(super) fn finish_task(
+        &mut self,
+        settlement: &TaskFinish,
         callback: &[Prepared],
         now: DateTime<Utc>,
     ) -> Result<Settled, Fault> {
+        let TaskFinish { id, fence, end, keep } = settlement;
         let (results, error, description) = match end {
             TaskEnd::Succeeded(results) => (Some(results.as_ref()), None, None),
             TaskEnd::Failed { error, description } => (None, Some(error), Some(description)),
@@ -120,10 +170,20 @@ impl Core {
         let finished = self
             .conn
             .prepare_cached(
-                "UPDATE tasks SET open = FALSE, lease_ends = NULL, finished_at = ?3, results = ?4, error = ?5,
-                    description = ?6 WHERE id = ?1 AND fence = ?2 AND runs > 0 AND open",
+                "UPDATE tasks SET state = 'ended', resumes_at = NULL, finished_at = ?3, results_until = ?4,
+                    known_until = ?5, results = ?6, error = ?7, description = ?8
+                 WHERE id = ?1 AND iif(?2 IS NULL, state <> 'ended', fence = ?2 AND state = 'held')",
             )?
-            .execute((id.as_str(), fence.0, floor(now), results, error, description))?;
+            .execute((
+                id.as_str(),
+                fence.map(|fence| fence.0),
+                floor(now),
+                ceil(keep.results_until),
+                ceil(keep.known_until),
+                results,
+                error,
+                description,
+            ))?;
         if finished > 0 {
             let (_, sooner) = enqueue(&self.conn, callback, now)?;
             self.rings.deliveries |= sooner;
@@ -131,21 +191,49 @@ impl Core {
         Ok(settled(finished))
     }
 
+    pub(super) fn purge_tasks(&mut self, max: usize, now: DateTime<Utc>) -> Result<usize, Fault> {
+        let forgotten = self
+            .conn
+            .prepare_cached(
+                "DELETE FROM tasks WHERE number IN
+                    (SELECT number FROM tasks WHERE known_until <= ?1 ORDER BY known_until, number LIMIT ?2)",
+            )?
+            .execute((floor(now), limit(max)))?;
+        let purged = self
+            .conn
+            .prepare_cached(
+                "UPDATE tasks SET purged = TRUE, input = x'', results = iif(results IS NULL, NULL, x''),
+                    description = iif(description IS NULL, NULL, '')
+                 WHERE number IN (SELECT number FROM tasks WHERE results_until <= ?1 AND purged = 0
+                    ORDER BY results_until, number LIMIT ?2)",
+            )?
+            .execute((floor(now), limit(max - forgotten)))?;
+        Ok(forgotten + purged)
+    }
+
     pub(super) fn next_task_due(&self) -> Result<Option<DateTime<Utc>>, Fault> {
         // A queued one is due whatever the time; there can be many, but one is enough to know.
         let queued: bool = self
             .conn
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM tasks WHERE open AND lease_ends IS NULL)")?
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM tasks WHERE state = 'queued')")?
             .query_one([], |row| row.get(0))?;
         if queued {
             return Ok(Some(DateTime::<Utc>::MIN_UTC));
         }
-        let ends: Option<i64> = self
+        let next: Option<i64> = self
             .conn
-            .prepare_cached("SELECT min(lease_ends) FROM tasks WHERE open")?
+            .prepare_cached("SELECT min(resumes_at) FROM tasks WHERE resumes_at IS NOT NULL")?
             .query_one([], |row| row.get(0))?;
-        optional_instant(ends, "lease_ends")
+        optional_instant(next, "resumes_at")
     }
+}
+
+/// A task's end, apart from its callback.
+pub(super) struct TaskFinish {
+    pub(super) id: TaskId,
+    pub(super) fence: Option<Fence>,
+    pub(super) end: TaskEnd,
+    pub(super) keep: Keep,
 }
 
 fn settled(changed: usize) -> Settled {
@@ -168,28 +256,60 @@ fn new_task(row: &Row<'_>) -> Result<NewTask, Fault> {
             .map(WebhookUrl::try_from)
             .transpose()
             .map_err(|_| Fault::Unreadable("webhook_uri"))?,
+        deadline: instant(row.get(6)?, "deadline")?,
     })
 }
 
-fn record(row: &Row<'_>) -> Result<TaskRecord, Fault> {
-    let (open, runs): (bool, u32) = (row.get(7)?, row.get(8)?);
-    let results: Option<Vec<u8>> = row.get(10)?;
-    let end = match (results, row.get(11)?, row.get(12)?) {
-        _ if open => None,
-        (Some(results), None, None) => Some(TaskEnd::Succeeded(results.into())),
-        (None, Some(error), Some(description)) => Some(TaskEnd::Failed { error, description }),
-        _ => return Err(Fault::Unreadable("results")),
+fn claimed_task(row: &Row<'_>) -> Result<(i64, ClaimedTask), Fault> {
+    let claimed = ClaimedTask {
+        task: new_task(row)?,
+        requested_at: instant(row.get(7)?, "requested_at")?,
+        fence: Fence(row.get(8)?).next(),
+        runs: row.get::<_, u32>(9)?.saturating_add(1),
+        interruptions: row.get(10)?,
+        failures: row.get(11)?,
+        first_failure: optional_instant(row.get(12)?, "first_failure")?,
     };
-    let status = match &end {
-        Some(end) => end.status(),
-        None if runs == 0 => TaskStatus::Queued,
-        None => TaskStatus::Running,
+    Ok((row.get(13)?, claimed))
+}
+
+fn record(row: &Row<'_>) -> Result<TaskRecord, Fault> {
+    let progress: Option<String> = row.get(9)?;
+    let state: String = row.get(8)?;
+    let ended = match state.as_str() {
+        "ended" => Some(ended(row)?),
+        _ => None,
     };
     Ok(TaskRecord {
         task: new_task(row)?,
-        requested_at: instant(row.get(6)?, "requested_at")?,
-        status,
-        end,
-        finished_at: optional_instant(row.get(9)?, "finished_at")?,
+        requested_at: instant(row.get(7)?, "requested_at")?,
+        status: match (state.as_str(), &ended) {
+            (_, Some(ended)) => ended.end.status(),
+            ("queued", None) => TaskStatus::Queued,
+            ("held" | "paused", None) => TaskStatus::Running,
+            _ => return Err(Fault::Unreadable("state")),
+        },
+        progress: progress
+            .map(|json| serde_json::from_str(&json))
+            .transpose()
+            .map_err(|_| Fault::Unreadable("progress"))?,
+        ended,
+    })
+}
+
+fn ended(row: &Row<'_>) -> Result<EndedTask, Fault> {
+    let results: Option<Vec<u8>> = row.get(14)?;
+    Ok(EndedTask {
+        end: match (results, row.get(15)?, row.get(16)?) {
+            (Some(results), None, None) => TaskEnd::Succeeded(results.into()),
+            (None, Some(error), Some(description)) => TaskEnd::Failed { error, description },
+            _ => return Err(Fault::Unreadable("results")),
+        },
+        at: instant(row.get(10)?, "finished_at")?,
+        keep: Keep {
+            results_until: instant(row.get(11)?, "results_until")?,
+            known_until: instant(row.get(12)?, "known_until")?,
+        },
+        is_purged: row.get(13)?,
     })
 }

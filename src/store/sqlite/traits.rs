@@ -10,13 +10,15 @@ use super::SqliteStore;
 use super::attempts;
 use super::core::advance;
 use super::events::{self, Prepared};
+use super::tasks::TaskFinish;
 use crate::delivery::{Attempt, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
-    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskRecord,
-    TaskSettlement, TaskStore, Wake, WebhookStore,
+    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
 };
+use crate::task::TaskProgress;
 
 #[async_trait]
 impl DeliveryStore for SqliteStore {
@@ -147,20 +149,48 @@ impl TaskStore for SqliteStore {
             .await
     }
 
+    async fn report_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        progress: TaskProgress,
+        _now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        let id = id.clone();
+        self.leases(move |core| core.report_task(&id, fence, &progress))
+            .await
+    }
+
+    async fn pause_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        pause: TaskPause,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        let id = id.clone();
+        self.writes(move |core| core.pause_task(&id, fence, pause, now))
+            .await
+    }
+
     async fn finish_task(
         &self,
         settlement: TaskSettlement,
         now: DateTime<Utc>,
     ) -> Result<Settled, StoreError> {
-        let TaskSettlement {
-            id,
-            fence,
-            end,
-            callback,
-        } = settlement;
-        let callback: Vec<_> = callback.into_iter().map(Prepared::from).collect();
-        self.writes(move |core| core.finish_task(&id, fence, &end, &callback, now))
+        let callback: Vec<_> = settlement.callback.into_iter().map(Prepared::from).collect();
+        let finish = TaskFinish {
+            id: settlement.id,
+            fence: settlement.fence,
+            end: settlement.end,
+            keep: settlement.keep,
+        };
+        self.writes(move |core| core.finish_task(&finish, &callback, now))
             .await
+    }
+
+    async fn purge_tasks(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        self.writes(move |core| core.purge_tasks(max, now)).await
     }
 
     async fn next_task_due(&self, _now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {

@@ -104,6 +104,20 @@ mutants! {
     TaskFenceIgnored = "task-fence-ignored",
     /// Gives one task to two runners.
     TaskClaimedTwice = "task-claimed-twice",
+    /// Lets a task be retried at once, whatever it is to wait.
+    TaskRetriedAtOnce = "task-retried-at-once",
+    /// Does not count a task's failures.
+    TaskFailureUncounted = "task-failure-uncounted",
+    /// Does not count how often a task's runner died.
+    TaskInterruptionUncounted = "task-interruption-uncounted",
+    /// Notes progress whatever fence it is given.
+    ProgressFromAnyone = "progress-from-anyone",
+    /// Answers a cancellation as if it had taken effect.
+    CancellationIgnored = "cancellation-ignored",
+    /// Takes results away as soon as there are some.
+    ResultsPurgedEarly = "results-purged-early",
+    /// Purges everything in one step.
+    PurgeUnbounded = "purge-unbounded",
     /// Forgets that a message was handled.
     SeenForgotten = "seen-forgotten",
     /// Lets every copy of a message be handled at the same time.

@@ -16,10 +16,11 @@ use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
 use crate::store::Store;
 use crate::store::{
     AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
-    NewEvent, NewTask, Next, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskRecord,
-    TaskSettlement, TaskStore, Wake, WebhookStore,
+    NewEvent, NewTask, Next, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
 };
-use crate::time::after;
+use crate::task::TaskProgress;
+use crate::time::{after, elapsed};
 
 /// How many deliveries [`Mutant::AcknowledgedBeforeStored`] forgets.
 const FORGOTTEN: usize = 3;
@@ -117,6 +118,10 @@ impl MutantStore {
             Mutant::FenceStuck if given == Fence::UNCLAIMED.next() => self.notes().present_fence(id, given),
             _ => given,
         }
+    }
+
+    fn task_fence(&self, id: &TaskId, otherwise: Fence) -> Fence {
+        self.notes().task_fences.get(id).copied().unwrap_or(otherwise)
     }
 
     /// Notes which deliveries are not held any more, and says what the mutant says of it.
@@ -400,7 +405,10 @@ impl TaskStore for MutantStore {
         if self.is(Mutant::TaskClaimedTwice) {
             request.lease = Duration::ZERO;
         }
-        let claimed = self.store.claim_tasks(request).await?;
+        let mut claimed = self.store.claim_tasks(request).await?;
+        if self.is(Mutant::TaskInterruptionUncounted) {
+            claimed.iter_mut().for_each(|claimed| claimed.interruptions = 0);
+        }
         let fences = claimed
             .iter()
             .map(|claimed| (claimed.task.id.clone(), claimed.fence));
@@ -418,6 +426,37 @@ impl TaskStore for MutantStore {
         self.store.renew_task(id, fence, lease, now).await
     }
 
+    async fn report_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        progress: TaskProgress,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        let fence = match self.mutant {
+            Mutant::ProgressFromAnyone => self.task_fence(id, fence),
+            _ => fence,
+        };
+        self.store.report_task(id, fence, progress, now).await
+    }
+
+    async fn pause_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        pause: TaskPause,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        let pause = match (self.mutant, pause) {
+            (Mutant::TaskRetriedAtOnce, TaskPause::Retry(_)) => TaskPause::Retry(now),
+            (Mutant::TaskFailureUncounted, TaskPause::Retry(due)) => {
+                return self.store.renew_task(id, fence, elapsed(now, due), now).await;
+            }
+            (_, pause) => pause,
+        };
+        self.store.pause_task(id, fence, pause, now).await
+    }
+
     async fn finish_task(
         &self,
         mut settlement: TaskSettlement,
@@ -426,12 +465,23 @@ impl TaskStore for MutantStore {
         match self.mutant {
             Mutant::CallbackForgotten => settlement.callback = None,
             Mutant::TaskFenceIgnored => {
-                let present = self.notes().task_fences.get(&settlement.id).copied();
-                settlement.fence = present.unwrap_or(settlement.fence);
+                settlement.fence = settlement
+                    .fence
+                    .map(|fence| self.task_fence(&settlement.id, fence));
             }
+            Mutant::CancellationIgnored if settlement.fence.is_none() => return Ok(Settled::Done),
+            Mutant::ResultsPurgedEarly => settlement.keep.results_until = now,
             _ => {}
         }
         self.store.finish_task(settlement, now).await
+    }
+
+    async fn purge_tasks(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let max = match self.mutant {
+            Mutant::PurgeUnbounded => usize::MAX,
+            _ => max,
+        };
+        self.store.purge_tasks(max, now).await
     }
 
     async fn next_task_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {

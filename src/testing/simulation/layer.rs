@@ -11,9 +11,10 @@ use crate::delivery::{Attempt, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
-    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, Store, StoreError,
+    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, Store, StoreError, TaskPause,
     TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
 };
+use crate::task::TaskProgress;
 
 /// What a layer does at the calls that it is there for. At all others it passes them on.
 #[async_trait]
@@ -209,12 +210,36 @@ impl<H: Hooks> TaskStore for Layered<H> {
         self.inner.renew_task(id, fence, lease, now).await
     }
 
+    async fn report_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        progress: TaskProgress,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        self.inner.report_task(id, fence, progress, now).await
+    }
+
+    async fn pause_task(
+        &self,
+        id: &TaskId,
+        fence: Fence,
+        pause: TaskPause,
+        now: DateTime<Utc>,
+    ) -> Result<Settled, StoreError> {
+        self.inner.pause_task(id, fence, pause, now).await
+    }
+
     async fn finish_task(
         &self,
         settlement: TaskSettlement,
         now: DateTime<Utc>,
     ) -> Result<Settled, StoreError> {
         self.inner.finish_task(settlement, now).await
+    }
+
+    async fn purge_tasks(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        self.inner.purge_tasks(max, now).await
     }
 
     async fn next_task_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {

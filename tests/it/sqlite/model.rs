@@ -17,10 +17,11 @@ use ringback::delivery::{
 use ringback::id::{DeliveryId, Fence, TaskId};
 use ringback::store::sqlite::Durability;
 use ringback::store::{
-    AuthRecord, ClaimRequest, Claimed, DeliveryStore, Inspect, MemoryStore, NewDelivery, NewEvent, NewTask,
-    Next, SeenKey, SeenStore, Settlement, SqliteStore, StoreError, TaskEnd, TaskSettlement, TaskStore,
-    WebhookStore,
+    AuthRecord, ClaimRequest, Claimed, DeliveryStore, Inspect, Keep, MemoryStore, NewDelivery, NewEvent,
+    NewTask, Next, SeenKey, SeenStore, Settlement, SqliteStore, StoreError, TaskEnd, TaskPause,
+    TaskSettlement, TaskStore, WebhookStore,
 };
+use ringback::task::TaskProgress;
 use ringback::url::WebhookUrl;
 
 /// Which, and whether with a body of its own.
@@ -54,7 +55,11 @@ enum Op {
         lease_ms: u64,
     },
     RenewTask(usize, i64),
+    ReportTask(usize, i64, u8),
+    PauseTask(usize, i64, Option<i64>),
     FinishTask(usize, i64, bool),
+    CancelTask(usize),
+    PurgeTasks(usize),
     Begin(u8),
     FinishKey(usize, i64),
     AbandonKey(usize, i64),
@@ -93,10 +98,15 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u8..3).prop_map(Op::SaveAuth),
         1 => Just(Op::RemoveAuth),
         1 => (0u32..9).prop_map(Op::Reserve),
-        1 => (0u8..6).prop_map(Op::CreateTask),
+        2 => (0u8..6).prop_map(Op::CreateTask),
         2 => (0usize..4, 1u64..500).prop_map(|(max, lease_ms)| Op::ClaimTasks { max, lease_ms }),
         1 => (any::<usize>(), skew()).prop_map(|(pick, skew)| Op::RenewTask(pick, skew)),
         1 => (any::<usize>(), skew(), any::<bool>()).prop_map(|(pick, skew, ok)| Op::FinishTask(pick, skew, ok)),
+        1 => (any::<usize>(), skew(), 0u8..5).prop_map(|(pick, skew, done)| Op::ReportTask(pick, skew, done)),
+        1 => (any::<usize>(), skew(), proptest::option::of(-50i64..300))
+            .prop_map(|(pick, skew, due)| Op::PauseTask(pick, skew, due)),
+        1 => any::<usize>().prop_map(Op::CancelTask),
+        1 => (0usize..4).prop_map(Op::PurgeTasks),
         1 => (0u8..3).prop_map(Op::Begin),
         1 => (any::<usize>(), skew()).prop_map(|(pick, skew)| Op::FinishKey(pick, skew)),
         1 => (any::<usize>(), skew()).prop_map(|(pick, skew)| Op::AbandonKey(pick, skew)),
@@ -282,6 +292,7 @@ impl Caller {
                     webhook_uri: id
                         .is_multiple_of(2)
                         .then(|| WebhookUrl::parse("https://cb.example/?a=b").unwrap()),
+                    deadline: now + TimeDelta::seconds(i64::from(*id)),
                 };
                 shown(store.create_task(task, now).await)
             }
@@ -294,25 +305,47 @@ impl Caller {
                 ),
                 None => String::new(),
             },
-            Op::FinishTask(at, skew, ok) => match pick(&self.tasks, *at) {
+            Op::ReportTask(at, skew, done) => match pick(&self.tasks, *at) {
                 Some((id, fence)) => {
-                    let settlement = TaskSettlement {
-                        callback: Some(new_event(200 + (at % 20) as u8, 0, &[(4, false)])),
-                        fence: skewed(fence, *skew),
-                        end: if *ok {
-                            TaskEnd::Succeeded(Bytes::from_static(b"out"))
-                        } else {
-                            TaskEnd::Failed {
-                                error: "e".into(),
-                                description: "d".into(),
-                            }
-                        },
-                        id,
-                    };
-                    shown(store.finish_task(settlement, now).await)
+                    let progress = TaskProgress::of(u64::from(*done), 4).with_message("m");
+                    shown(store.report_task(&id, skewed(fence, *skew), progress, now).await)
                 }
                 None => String::new(),
             },
+            Op::PauseTask(at, skew, due) => match pick(&self.tasks, *at) {
+                Some((id, fence)) => {
+                    let pause = due.map_or(TaskPause::Handover, |ms| {
+                        TaskPause::Retry(now + TimeDelta::milliseconds(ms))
+                    });
+                    shown(store.pause_task(&id, skewed(fence, *skew), pause, now).await)
+                }
+                None => String::new(),
+            },
+            Op::FinishTask(at, skew, ok) => match pick(&self.tasks, *at) {
+                Some((id, fence)) => {
+                    let end = if *ok {
+                        TaskEnd::Succeeded(Bytes::from_static(b"out"))
+                    } else {
+                        failed()
+                    };
+                    let fence = Some(skewed(fence, *skew));
+                    shown(
+                        store
+                            .finish_task(task_settlement(id, fence, end, *at, now), now)
+                            .await,
+                    )
+                }
+                None => String::new(),
+            },
+            Op::CancelTask(at) => match pick(&self.tasks, *at) {
+                Some((id, _)) => shown(
+                    store
+                        .finish_task(task_settlement(id, None, failed(), *at, now), now)
+                        .await,
+                ),
+                None => String::new(),
+            },
+            Op::PurgeTasks(max) => shown(store.purge_tasks(*max, now).await),
             Op::Begin(key) => shown(
                 store
                     .begin(&seen_key(*key), Duration::from_millis(100), now)
@@ -333,6 +366,33 @@ impl Caller {
             Op::Forget(max) => shown(store.forget_expired(*max, now).await),
         };
         (answer, Vec::new())
+    }
+}
+
+fn failed() -> TaskEnd {
+    TaskEnd::Failed {
+        error: "e".into(),
+        description: "d".into(),
+    }
+}
+
+fn task_settlement(
+    id: TaskId,
+    fence: Option<Fence>,
+    end: TaskEnd,
+    at: usize,
+    now: DateTime<Utc>,
+) -> TaskSettlement {
+    let kept = |ms| now + TimeDelta::milliseconds(ms * (1 + (at % 3) as i64));
+    TaskSettlement {
+        id,
+        fence,
+        end,
+        keep: Keep {
+            results_until: kept(200),
+            known_until: kept(500),
+        },
+        callback: Some(new_event(200 + (at % 20) as u8, 0, &[(4, false)])),
     }
 }
 

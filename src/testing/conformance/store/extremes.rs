@@ -143,6 +143,7 @@ pub async fn spans_without_end(store: &dyn Store) -> Result<(), Violation> {
         input: bytes::Bytes::new(),
         results_uri: String::new(),
         webhook_uri: None,
+        deadline: LAST,
     };
     store.create_task(task, LAST).await?;
     let endless = ClaimRequest {

@@ -12,6 +12,7 @@ pub mod replay;
 mod scene;
 pub mod seen;
 pub mod settle;
+pub mod task_course;
 pub mod tasks;
 pub mod waking;
 pub mod webhooks;
@@ -131,6 +132,19 @@ checks! {
         what_is_finished_stays_so,
         waiting_ends_in_time,
         inputs_and_results_are_bytes;
+    task_course:
+        a_retry_waits_until_it_is_due,
+        a_handover_counts_nothing,
+        interruptions_are_counted,
+        only_the_holder_can_pause,
+        what_has_run_goes_first,
+        the_latest_progress_is_kept,
+        only_the_holder_reports_progress,
+        a_task_can_be_cancelled_whoever_holds_it,
+        a_cancelled_task_is_nobodys,
+        results_go_when_their_time_has_come,
+        purging_is_bounded,
+        a_forgotten_task_lends_its_id;
     seen:
         one_copy_is_handled,
         of_many_at_once_one_is_fresh,

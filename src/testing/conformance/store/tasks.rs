@@ -10,9 +10,15 @@ use super::waking::rang;
 use super::{Store, Violation, ensure, equal};
 use crate::delivery::State;
 use crate::id::Fence;
-use crate::store::{ClaimedTask, NewTask, Settled, TaskEnd, TaskRecord, TaskSettlement};
+use crate::store::{ClaimedTask, EndedTask, Keep, NewTask, Settled, TaskEnd, TaskRecord, TaskSettlement};
 use crate::task::TaskStatus;
 use crate::time::before;
+
+/// For how long the tasks of these checks are kept.
+pub(super) const KEEP: Keep = Keep {
+    results_until: DateTime::<Utc>::MAX_UTC,
+    known_until: DateTime::<Utc>::MAX_UTC,
+};
 
 /// A task is created once, `Queued`, and reads as it was given.
 pub async fn a_task_is_created_once(store: &dyn Store) -> Result<(), Violation> {
@@ -37,8 +43,8 @@ pub async fn a_task_is_created_once(store: &dyn Store) -> Result<(), Violation> 
         task: new,
         requested_at: at(1),
         status: TaskStatus::Queued,
-        end: None,
-        finished_at: None,
+        progress: None,
+        ended: None,
     };
     equal(
         "a task is created queued, and a second one changes nothing",
@@ -167,8 +173,8 @@ pub async fn an_end_comes_with_its_callback(store: &dyn Store) -> Result<(), Vio
         let record = read(store, name).await?;
         equal(
             "a finished task shows its end",
-            (record.status, record.end, record.finished_at),
-            (end.status(), Some(end), Some(at(2))),
+            (record.status, record.ended),
+            (end.status(), Some(ended(end, at(2)))),
         )?;
         let listed = store.deliveries_of(&"scope".into(), &name.into()).await?;
         equal(
@@ -204,8 +210,9 @@ pub async fn a_late_end_changes_nothing(store: &dyn Store) -> Result<(), Violati
     let before = read(store, "t").await?;
     let unclaimed = TaskSettlement {
         id: "t".into(),
-        fence: Fence::UNCLAIMED,
+        fence: Some(Fence::UNCLAIMED),
         end: success(),
+        keep: KEEP,
         callback: None,
     };
     let settled = store.finish_task(unclaimed, at(0)).await?;
@@ -327,14 +334,14 @@ pub async fn inputs_and_results_are_bytes(store: &dyn Store) -> Result<(), Viola
             .await?;
         equal(
             "results are kept byte for byte",
-            read(store, name).await?.end,
-            Some(end),
+            read(store, name).await?.ended,
+            Some(ended(end, at(1))),
         )?;
     }
     Ok(())
 }
 
-fn task(id: &str) -> NewTask {
+pub(super) fn task(id: &str) -> NewTask {
     NewTask {
         id: id.into(),
         credentials_id: "credentials".into(),
@@ -342,32 +349,43 @@ fn task(id: &str) -> NewTask {
         input: Bytes::from_static(b"input"),
         results_uri: format!("https://api.example/results/{}", id.len()),
         webhook_uri: Some(url("https://caller.example/done")),
+        deadline: at(5_000),
     }
 }
 
-fn success() -> TaskEnd {
+pub(super) fn success() -> TaskEnd {
     TaskEnd::Succeeded(Bytes::from_static(b"{\"results\":[]}"))
 }
 
-async fn read(store: &dyn Store, id: &str) -> Checked<TaskRecord> {
+pub(super) async fn read(store: &dyn Store, id: &str) -> Checked<TaskRecord> {
     only(store.task(&id.into()).await?.into_iter().collect())
 }
 
-async fn claim_one(store: &dyn Store, now: DateTime<Utc>) -> Checked<ClaimedTask> {
+pub(super) async fn claim_one(store: &dyn Store, now: DateTime<Utc>) -> Checked<ClaimedTask> {
     only(store.claim_tasks(request(10, now)).await?)
 }
 
-fn settlement(claimed: &ClaimedTask, end: TaskEnd) -> TaskSettlement {
+pub(super) fn settlement(claimed: &ClaimedTask, end: TaskEnd) -> TaskSettlement {
     TaskSettlement {
         id: claimed.task.id.clone(),
-        fence: claimed.fence,
+        fence: Some(claimed.fence),
         end,
+        keep: KEEP,
         callback: None,
     }
 }
 
+fn ended(end: TaskEnd, at: DateTime<Utc>) -> EndedTask {
+    EndedTask {
+        end,
+        at,
+        keep: KEEP,
+        is_purged: false,
+    }
+}
+
 /// Finishes a task, with a callback whose event has the task's id.
-async fn finish(
+pub(super) async fn finish(
     store: &dyn Store,
     claimed: &ClaimedTask,
     end: TaskEnd,
