@@ -13,7 +13,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::webhook::{Call, Webhook};
 use crate::id::WebhookId;
+use crate::retry::Flusher;
 use crate::time::{after, before, elapsed};
 use crate::url::WebhookUrl;
 
@@ -131,6 +133,37 @@ impl Rate {
         self.burst
             .get()
             .saturating_sub(u32::try_from(owed).unwrap_or(u32::MAX))
+    }
+}
+
+/// What a webhook or call says of its lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LaneRules {
+    pub(crate) limits: Limits,
+    pub(crate) order: Order,
+    pub(crate) enabled: bool,
+    pub(crate) flusher: Option<Flusher>,
+}
+
+impl From<&Webhook> for LaneRules {
+    fn from(webhook: &Webhook) -> Self {
+        Self {
+            limits: webhook.limits,
+            order: webhook.order,
+            enabled: webhook.enabled,
+            flusher: webhook.runs_by(),
+        }
+    }
+}
+
+impl From<&Call> for LaneRules {
+    fn from(call: &Call) -> Self {
+        Self {
+            limits: call.limits,
+            order: Order::Any,
+            enabled: true,
+            flusher: None,
+        }
     }
 }
 

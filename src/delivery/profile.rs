@@ -11,14 +11,14 @@ use http::HeaderMap;
 
 use super::Event;
 use crate::id::ProfileName;
-use crate::retry::{Classification, Schedule};
+use crate::retry::{Classification, Flusher, Schedule};
 
 /// How a provider sends: when it tries again, how long it waits for an answer, what it takes for a success,
 /// and which ids it writes into the body.
 ///
 /// # Contract
 ///
-/// A profile is pure: same arguments, same results; no I/O, no clock. `name` and `schedule` never change.
+/// A profile is pure: same arguments, same results; no I/O, no clock. `name`, `schedule` and `flusher` never change.
 /// `render` runs once, when the event is enqueued, and the bytes it returns are what every attempt sends.
 /// `headers` runs at every attempt, before the authentication, and must add the same each time, since
 /// receivers tell a retry from a new message by them.
@@ -47,6 +47,12 @@ pub trait Profile: Debug + Send + Sync + 'static {
 
     /// When a failed delivery is tried again.
     fn schedule(&self) -> &Schedule;
+
+    /// Whether failed deliveries are tried again in regular runs, and not by the schedule. Default: no. Only Powens'
+    /// profile does. A registration may say otherwise.
+    fn flusher(&self) -> Option<Flusher> {
+        None
+    }
 
     /// How long an attempt may take from its first byte to the end of the answer. Default: 15 seconds, since
     /// no provider but Truv (10 seconds) publishes one.
@@ -96,6 +102,7 @@ pub struct PlainProfile {
     schedule: Schedule,
     deadline: Duration,
     classification: Classification,
+    flusher: Option<Flusher>,
 }
 
 impl PlainProfile {
@@ -107,6 +114,7 @@ impl PlainProfile {
             schedule,
             deadline: Duration::from_secs(15),
             classification,
+            flusher: None,
         }
     }
 
@@ -121,6 +129,15 @@ impl PlainProfile {
     pub fn with_classification(self, classification: Classification) -> Self {
         Self {
             classification,
+            ..self
+        }
+    }
+
+    /// In which runs failed deliveries are tried again; with `None`, which is the default, by the schedule.
+    #[must_use]
+    pub fn with_flusher(self, flusher: impl Into<Option<Flusher>>) -> Self {
+        Self {
+            flusher: flusher.into(),
             ..self
         }
     }
@@ -141,6 +158,10 @@ impl Profile for PlainProfile {
 
     fn classification(&self) -> Classification {
         self.classification
+    }
+
+    fn flusher(&self) -> Option<Flusher> {
+        self.flusher
     }
 }
 

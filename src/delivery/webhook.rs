@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Event;
 use super::lane::{LaneKey, Limits, Order};
 use crate::id::{AuthId, EventType, ProfileName, Scope, WebhookId};
+use crate::retry::Flusher;
 use crate::url::WebhookUrl;
 
 /// A registration: the events of a scope that match go to a URL.
@@ -36,6 +37,10 @@ pub struct Webhook {
     pub enabled: bool,
     /// An attempt's deadline, in place of the profile's.
     pub deadline: Option<Duration>,
+    /// If its failed deliveries are tried again in regular runs: by this flusher, and not by the profile's schedule.
+    /// Not together with [`Order::Strict`], where it is as none.
+    #[serde(default)]
+    pub flusher: Option<Flusher>,
     /// When it was registered.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -46,6 +51,12 @@ impl Webhook {
     /// Whether an event is one for this webhook: of its scope, and of a type it asked for.
     pub fn wants(&self, event: &Event) -> bool {
         self.scope == *event.scope() && self.events.iter().any(|pattern| pattern.matches(event.kind()))
+    }
+
+    /// The flusher by which its failed deliveries are tried again; none in strict order, where each of them is tried again
+    /// before the next may go.
+    pub fn runs_by(&self) -> Option<Flusher> {
+        self.flusher.filter(|_| self.order == Order::Any)
     }
 }
 

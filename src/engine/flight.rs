@@ -103,7 +103,8 @@ fn after_panic(parts: &Parts, claimed: &Claimed, started_at: DateTime<Utc>) -> (
 /// An interrupted attempt was counted when its lease ended, but nobody asked the schedule what follows. `None`:
 /// the next attempt may be made now.
 fn judge_interruption(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Option<Next> {
-    if !claimed.interrupted {
+    // What awaits runs was made to await one as its lease ended.
+    if !claimed.interrupted || claimed.target.awaits_runs() {
         return None;
     }
     let now = parts.timer.now();
@@ -121,6 +122,9 @@ fn judge_interruption(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -
 }
 
 fn after_failure(parts: &Parts, claimed: &Claimed, profile: &dyn Profile, hint: Option<RetryAfter>) -> Next {
+    if claimed.target.awaits_runs() {
+        return Next::AwaitRun; // whatever a schedule or the receiver says of when
+    }
     let now = parts.timer.now();
     let progress = Progress {
         attempts: claimed.attempts.saturating_add(1),

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::assembly::Parts;
 use crate::delivery::{EventPattern, Limits, Order, PatternError, Webhook};
 use crate::id::{AuthId, ProfileName, Scope, WebhookId};
+use crate::retry::Flusher;
 use crate::store::StoreError;
 use crate::transport::Forbidden;
 use crate::url::{UrlError, WebhookUrl};
@@ -37,6 +38,8 @@ pub struct Registration {
     limits: Limits,
     order: Order,
     deadline: Option<Duration>,
+    /// `None`: as the profile says.
+    flusher: Option<Option<Flusher>>,
     enabled: bool,
 }
 
@@ -55,6 +58,7 @@ impl Registration {
             limits: Limits::default(),
             order: Order::default(),
             deadline: None,
+            flusher: None,
             enabled: true,
         }
     }
@@ -109,6 +113,15 @@ impl Registration {
         }
     }
 
+    /// In which runs its failed deliveries are tried again, or with `None` that they are by the profile's schedule. Default:
+    /// as the profile says. There are no runs in strict order.
+    pub fn flusher(self, flusher: impl Into<Option<Flusher>>) -> Self {
+        Self {
+            flusher: Some(flusher.into()),
+            ..self
+        }
+    }
+
     /// Whether it is sent to from the start. What comes while it is not is kept.
     pub fn enabled(self, enabled: bool) -> Self {
         Self { enabled, ..self }
@@ -123,8 +136,12 @@ impl Registration {
     ) -> Result<Webhook, RegisterError> {
         let url = WebhookUrl::parse(&self.url)?;
         check_destination(&url, parts)?;
-        if parts.profiles.find(&self.profile).is_none() {
+        let Some(profile) = parts.profiles.find(&self.profile) else {
             return Err(RegisterError::UnknownProfile(self.profile));
+        };
+        let flusher = self.flusher.unwrap_or_else(|| profile.flusher());
+        if flusher.is_some() && self.order == Order::Strict {
+            return Err(RegisterError::StrictWithFlusher);
         }
         if self
             .deadline
@@ -149,6 +166,7 @@ impl Registration {
             order: self.order,
             enabled: self.enabled,
             deadline: self.deadline,
+            flusher,
             created_at: now,
             updated_at: now,
         })
@@ -199,6 +217,10 @@ pub enum RegisterError {
     /// The deadline is longer than the engine's longest.
     #[error("the deadline is longer than the engine's longest")]
     DeadlineTooLong,
+    /// It asks for strict order and, by itself or by its profile, for a flusher. In strict order a failed delivery is
+    /// tried again before the next may go, so it cannot wait for a run over all that failed.
+    #[error("there is no flusher in strict order")]
+    StrictWithFlusher,
     /// A pattern of event types is none.
     #[error(transparent)]
     Pattern(#[from] PatternError),

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::delivery::{Event, Ids, Profile, RenderError};
 use crate::id::ProfileName;
 use crate::json::ObjectText;
-use crate::retry::{Classification, Schedule};
+use crate::retry::{Classification, Flusher, Schedule};
 
 /// How a provider sends, as published, and as this crate reads what is not. Everything but the form of its
 /// messages can be set.
@@ -36,6 +36,7 @@ pub struct ProviderProfile {
     deadline: Duration,
     classification: Classification,
     user_agent: Option<HeaderValue>,
+    flusher: Option<Flusher>,
     dialect: &'static dyn Dialect,
 }
 
@@ -60,6 +61,7 @@ impl ProviderProfile {
             deadline: Duration::from_secs(15),
             classification: Classification::default(),
             user_agent: None,
+            flusher: None,
             dialect,
         }
     }
@@ -77,6 +79,16 @@ impl ProviderProfile {
     #[must_use]
     pub fn with_schedule(self, schedule: Schedule) -> Self {
         Self { schedule, ..self }
+    }
+
+    /// In which runs failed deliveries are tried again; with `None`, by the schedule. Default: for Powens the default
+    /// [`Flusher`], every 5 minutes; `None` for the others.
+    #[must_use]
+    pub fn with_flusher(self, flusher: impl Into<Option<Flusher>>) -> Self {
+        Self {
+            flusher: flusher.into(),
+            ..self
+        }
     }
 
     /// How long an attempt may take. Default: 10 seconds for Truv, which publishes that, and 15 for the others.
@@ -120,6 +132,10 @@ impl Profile for ProviderProfile {
 
     fn classification(&self) -> Classification {
         self.classification
+    }
+
+    fn flusher(&self) -> Option<Flusher> {
+        self.flusher
     }
 
     fn is_numbered(&self) -> bool {

@@ -16,6 +16,10 @@ use crate::time::{after, elapsed};
 /// waits for the next run. A [`Run`] tries what waits one by one, oldest first, and stops early over a receiver
 /// that is down; what is left waits for the run after. Nothing is ever discarded.
 ///
+/// This is the published rule, taken literally, and it has a limit: where as many deliveries as stop a run are the oldest
+/// and are refused each time, whatever the receiver does with others, no run gets past them. They have to be found in
+/// history and dealt with by hand.
+///
 /// Powens publishes the two limits, 10 consecutive failures or 2 timeouts, and leaves the period open.
 ///
 /// ```

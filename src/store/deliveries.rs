@@ -25,6 +25,13 @@ use crate::url::WebhookUrl;
 /// of it is in flight), and never more than [`Lane::allowance`](crate::delivery::Lane::allowance). Since this
 /// is decided inside the claim, it holds across processes.
 ///
+/// **Runs.** In the lane of a webhook with a [`flusher`](Webhook::flusher), what is settled with [`Next::AwaitRun`] or
+/// whose lease has ended waits for a run, as [`Runs`](crate::delivery::Runs) says; so does what was waiting for one and
+/// comes back without an attempt. A run takes what awaits it one at a time, oldest first, each at most once, and whatever
+/// comes to wait during it is left to the next. While there is a place, what the run under way takes goes before anything
+/// else of its lane. Runs are kept with the lane: whoever claims next goes on with the one under way, and no two of a
+/// lane overlap. What waits goes by its due time as soon as the webhook has no flusher any more.
+///
 /// **Leases.** A claimed delivery is `sending` under a fence one higher than ever before for it. Until its
 /// lease ends no other claim returns it. A claim that finds a lease that has ended first records the attempt as
 /// [`Outcome::Interrupted`](crate::delivery::Outcome::Interrupted), which counts, and makes the delivery
@@ -224,6 +231,14 @@ impl ClaimedTarget {
         }
     }
 
+    /// Whether a failed delivery waits for a run, and is not tried again by the schedule.
+    pub fn awaits_runs(&self) -> bool {
+        match self {
+            Self::Webhook(webhook) => webhook.runs_by().is_some(),
+            Self::Call(_) => false,
+        }
+    }
+
     /// The deadline of an attempt, where the registration sets one.
     pub fn deadline(&self) -> Option<Duration> {
         match self {
@@ -253,6 +268,8 @@ pub enum Next {
     Delivered,
     /// Another attempt, not before this instant.
     Retry(DateTime<Utc>),
+    /// Another attempt in a run of its webhook's flusher. Where the webhook has none by now: at once.
+    AwaitRun,
     /// It ends here: its schedule has no further attempt.
     Exhausted,
     /// It ends here: the receiver is gone for good.
@@ -264,7 +281,7 @@ impl Next {
     pub fn state(self) -> State {
         match self {
             Next::Delivered => State::Delivered,
-            Next::Retry(_) => State::Pending,
+            Next::Retry(_) | Next::AwaitRun => State::Pending,
             Next::Exhausted => State::Dead(DeadReason::Exhausted),
             Next::Gone => State::Dead(DeadReason::Gone),
         }

@@ -42,6 +42,7 @@ fn webhook(id: &str, in_flight: u32) -> Webhook {
         order: Order::Any,
         enabled: true,
         deadline: Some(Duration::from_secs(3)),
+        flusher: None,
         created_at: at(0),
         updated_at: at(0),
     }

@@ -16,7 +16,9 @@
 //!
 //! **When it tries again.** Success is any 2xx. The first send is immediate; what failed waits for the
 //! *flusher*, which runs regularly, stops for a webhook after 10 failures in a row or 2 timeouts, and goes on
-//! at its next run. Nothing is ever given up \[PW\]. A timeout can follow a success, so `id_webhook_data` is
+//! at its next run. Nothing is ever given up \[PW\]. Oldest first and a stop after 10 failures in a row mean that ten
+//! deliveries which their receiver never accepts, if they are the oldest, stop every run before it reaches the others:
+//! a limit of the published rule, and not of this crate's making. A timeout can follow a success, so `id_webhook_data` is
 //! to be de-duplicated on, and new data can overtake old.
 //!
 //! **What the documents leave open.** The flusher's period and the request timeout; whether a retry is dated

@@ -6,10 +6,12 @@ use chrono::{DateTime, Utc};
 use super::event::is_json;
 use crate::delivery::{Event, Ids, RenderError};
 use crate::provider::profile::{Dialect, ProviderProfile, object};
+use crate::retry::Flusher;
 use crate::retry::Schedule;
 
-/// Powens' profile, `powens`: a failed delivery is tried again until it is accepted, every 5 minutes unless a
-/// [`Flusher`](crate::retry::Flusher) says when. Deliveries are authenticated by the user's token, by
+/// Powens' profile, `powens`: a failed delivery waits for the next run of the [`Flusher`], every 5 minutes unless
+/// [told otherwise](ProviderProfile::with_flusher), and is tried again until it is accepted. Where a registration does
+/// without the flusher, as one in strict order must, it is tried again every 5 minutes. Deliveries are authenticated by the user's token, by
 /// [`BiSignature`](crate::signature::BiSignature), or by an access token of the receiver's.
 ///
 /// Each JSON body gets `id_webhook_data` in front, a number from the store. A body that has the key already is
@@ -29,7 +31,7 @@ use crate::retry::Schedule;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn powens() -> ProviderProfile {
-    ProviderProfile::new("powens", Schedule::powens(), &Powens)
+    ProviderProfile::new("powens", Schedule::powens(), &Powens).with_flusher(Flusher::default())
 }
 
 #[derive(Debug)]

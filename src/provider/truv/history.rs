@@ -24,7 +24,7 @@ impl WebhookRequestRecord {
     /// #     id: "a1".into(), scope: "s".into(), name: String::new(), events: vec![],
     /// #     url: ringback::url::WebhookUrl::parse("https://example.com/hook").unwrap(), auth: None,
     /// #     profile: "truv".into(), limits: Limits::default(), order: Order::default(), enabled: true,
-    /// #     deadline: None, created_at: DateTime::UNIX_EPOCH, updated_at: DateTime::UNIX_EPOCH,
+    /// #     deadline: None, flusher: None, created_at: DateTime::UNIX_EPOCH, updated_at: DateTime::UNIX_EPOCH,
     /// # };
     ///
     /// let report = AttemptReport {

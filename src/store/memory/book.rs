@@ -3,39 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::events::{Events, Recorded};
 use super::lanes::{LaneNo, Lanes};
-use crate::delivery::{
-    Attempt, AttemptReport, Call, DeadReason, Event, LaneKey, Order, Outcome, State, Target, Webhook,
-};
-use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, WebhookId};
-use crate::store::{
-    AuthRecord, ClaimRequest, Claimed, ClaimedTarget, DeliveryRecord, Enqueued, NewDelivery, NewEvent, Next,
-    Replayed, Settled, Settlement,
-};
-use crate::time::{after, elapsed};
-
-/// How many waiting deliveries of a removed webhook are buried each time its lane has its turn.
-const BURIED_AT_ONCE: usize = 32;
-
-/// How often a claim goes round the lanes for what is left of its places: some have less than their share, some turn out
-/// to have nothing.
-const ROUNDS: usize = 8;
+use super::row::{Route, Row};
+use crate::delivery::{DeadReason, Event, LaneKey, LaneRules, State, Target, Webhook};
+use crate::id::{DeliveryId, EventId, Fence, Scope, WebhookId};
+use crate::store::{Enqueued, NewDelivery, NewEvent};
 
 #[derive(Default)]
 pub(super) struct Book {
-    webhooks: BTreeMap<WebhookId, Arc<Webhook>>,
-    events: Events,
+    pub(super) webhooks: BTreeMap<WebhookId, Arc<Webhook>>,
+    pub(super) events: Events,
     /// In order, since deliveries of one lane are often enqueued together and so lie close to each other in memory.
-    rows: BTreeMap<DeliveryId, Row>,
-    lanes: Lanes,
-    leases: BTreeSet<(DateTime<Utc>, DeliveryId)>,
+    pub(super) rows: BTreeMap<DeliveryId, Row>,
+    pub(super) lanes: Lanes,
+    pub(super) leases: BTreeSet<(DateTime<Utc>, DeliveryId)>,
     forgettable: VecDeque<Forgettable>,
     keep_finals: usize,
-    last_id: i64,
+    pub(super) last_id: i64,
     last_number: i64,
 }
 
@@ -45,30 +32,6 @@ enum Forgettable {
     Delivery(DeliveryId, u32),
     /// An event without deliveries.
     Event(Scope, EventId),
-}
-
-struct Row {
-    event: Arc<Event>,
-    body: Option<Bytes>,
-    route: Route,
-    /// `None` where the webhook was unknown when it was enqueued.
-    lane: Option<LaneNo>,
-    state: State,
-    fence: Fence,
-    claimed_at: DateTime<Utc>,
-    lease_ends: DateTime<Utc>,
-    attempts: u32,
-    first_failure: Option<DateTime<Utc>>,
-    interrupted: bool,
-    due: DateTime<Utc>,
-    created_at: DateTime<Utc>,
-    history: Vec<AttemptReport>,
-    ends: u32,
-}
-
-enum Route {
-    Webhook(WebhookId),
-    Call(Arc<Call>),
 }
 
 impl Book {
@@ -117,7 +80,7 @@ impl Book {
         let (route, lane) = match new.target {
             Target::Webhook(webhook) => (Route::Webhook(webhook), self.lanes.find(&key)),
             Target::Call(call) => {
-                let lane = self.lanes.open(key, call.limits, Order::Any, true);
+                let lane = self.lanes.open(key, LaneRules::from(&call), now);
                 (Route::Call(Arc::new(call)), Some(lane))
             }
         };
@@ -133,6 +96,7 @@ impl Book {
             attempts: 0,
             first_failure: None,
             interrupted: false,
+            awaits: None,
             due: now,
             created_at: now,
             history: Vec::new(),
@@ -146,197 +110,52 @@ impl Book {
         id
     }
 
-    pub(super) fn claim(
-        &mut self,
-        request: &ClaimRequest,
-        auths: &BTreeMap<AuthId, Arc<AuthRecord>>,
-    ) -> Vec<Claimed> {
-        self.interrupt_expired(request.max, request.now);
-        let rows = &self.rows;
-        let due = |id| rows.get(&id).map_or(request.now, |row| row.due);
-        self.lanes.look_at(request.now, due);
-        let mut claimed = Vec::new();
-        for _ in 0..ROUNDS {
-            let ready = self.lanes.ready(request.max - claimed.len(), request.now);
-            if ready.is_empty() {
-                break;
-            }
-            for (served, lane) in ready.iter().copied().enumerate() {
-                let share = (request.max - claimed.len()).div_ceil(ready.len() - served);
-                self.claim_from(lane, share, request, auths, &mut claimed);
-            }
-        }
-        self.lanes.rings = false;
-        claimed
-    }
-
-    fn claim_from(
-        &mut self,
-        lane: LaneNo,
-        share: usize,
-        request: &ClaimRequest,
-        auths: &BTreeMap<AuthId, Arc<AuthRecord>>,
-        claimed: &mut Vec<Claimed>,
-    ) {
-        let waiting = self.lanes.get(lane);
-        if waiting.doomed {
-            let buried: Vec<_> = std::iter::from_fn(|| waiting.pop())
-                .take(BURIED_AT_ONCE)
-                .collect();
-            for id in buried {
-                self.end(id, DeadReason::WebhookDeleted);
-            }
-            self.lanes.served(lane);
-            return self.requeue(lane, request.now);
-        }
-        let allowance = waiting.lane.allowance(waiting.in_flight, request.now);
-        let mut taken = 0;
-        while taken < allowance && (taken as usize) < share {
-            let waiting = self.lanes.get(lane);
-            let Some(id) = waiting.head() else { break };
-            let Some(row) = self.rows.get_mut(&id) else { break };
-            if row.due > request.now {
-                break;
-            }
-            waiting.pop();
-            waiting.in_flight += 1;
-            taken += 1;
-            row.go(State::Sending);
-            row.fence = row.fence.next();
-            row.claimed_at = request.now;
-            row.lease_ends = after(request.now, request.lease);
-            self.leases.insert((row.lease_ends, id));
-            let target = match &row.route {
-                Route::Call(call) => ClaimedTarget::Call(Arc::clone(call)),
-                Route::Webhook(webhook) => match self.webhooks.get(webhook) {
-                    Some(webhook) => ClaimedTarget::Webhook(Arc::clone(webhook)),
-                    None => continue, // a lane that has a name has its webhook
-                },
-            };
-            let auth = target.auth().and_then(|auth| auths.get(auth)).cloned();
-            claimed.push(Claimed {
-                id,
-                fence: row.fence,
-                attempts: row.attempts,
-                first_failure: row.first_failure,
-                interrupted: row.interrupted,
-                due: row.due,
-                event: Arc::clone(&row.event),
-                body: row.body.as_ref().unwrap_or(row.event.body()).clone(),
-                target,
-                auth,
-            });
-        }
-        if taken > 0 {
-            self.lanes.get(lane).lane.spend(taken, request.now);
-            self.lanes.served(lane);
-        }
-        self.requeue(lane, request.now);
-    }
-
-    /// Counts attempts whose worker never reported back, and lets their deliveries wait for their turn again.
-    fn interrupt_expired(&mut self, max: usize, now: DateTime<Utc>) {
-        let expired: Vec<_> = self
-            .leases
-            .iter()
-            .take_while(|(ends, _)| *ends <= now)
-            .take(max)
-            .map(|(_, id)| *id)
-            .collect();
-        for id in expired {
-            let Some(row) = self.rows.get_mut(&id) else {
-                continue;
-            };
-            row.record(AttemptReport {
-                started_at: row.claimed_at,
-                duration: elapsed(row.claimed_at, now),
-                outcome: Outcome::Interrupted,
-                excerpt: Bytes::new(),
-            });
-            row.first_failure.get_or_insert(now);
-            row.interrupted = true;
-            self.leave_flight(id);
-            self.wait(id, now, now);
-        }
-    }
-
-    pub(super) fn settle(&mut self, settlement: Settlement, now: DateTime<Utc>) -> Settled {
-        let Settlement {
-            id,
-            fence,
-            attempt,
-            next,
-        } = settlement;
-        let Some(row) = self.held(id, fence) else {
-            return Settled::LeaseLost;
-        };
-        row.interrupted = false;
-        if let Some(attempt) = attempt {
-            if next != Next::Delivered {
-                row.first_failure.get_or_insert(attempt.finished_at());
-            }
-            row.record(attempt);
-        }
-        self.leave_flight(id);
-        match next {
-            Next::Delivered => self.finish(id, State::Delivered),
-            Next::Retry(due) => self.wait(id, due, now),
-            Next::Exhausted => self.end(id, DeadReason::Exhausted),
-            Next::Gone => self.end(id, DeadReason::Gone),
-        }
-        self.requeue_lane_of(id, now);
-        self.forget_oldest();
-        Settled::Done
-    }
-
-    pub(super) fn release(&mut self, id: DeliveryId, fence: Fence, now: DateTime<Utc>) -> Settled {
-        let Some(row) = self.held(id, fence) else {
-            return Settled::LeaseLost;
-        };
-        let due = row.due;
-        self.leave_flight(id);
-        self.wait(id, due, now);
-        Settled::Done
-    }
-
-    fn held(&mut self, id: DeliveryId, fence: Fence) -> Option<&mut Row> {
-        self.rows
-            .get_mut(&id)
-            .filter(|row| row.state == State::Sending && row.fence == fence)
-    }
-
-    fn leave_flight(&mut self, id: DeliveryId) {
-        let Some(row) = self.rows.get(&id) else { return };
-        self.leases.remove(&(row.lease_ends, id));
-        if let Some(lane) = row.lane {
-            let waiting = self.lanes.get(lane);
-            waiting.in_flight = waiting.in_flight.saturating_sub(1);
-        }
-    }
-
     /// Makes a delivery pending, due then.
-    fn wait(&mut self, id: DeliveryId, due: DateTime<Utc>, now: DateTime<Utc>) {
+    pub(super) fn wait(&mut self, id: DeliveryId, due: DateTime<Utc>, now: DateTime<Utc>) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.go(State::Pending);
-        row.due = due;
+        (row.due, row.awaits) = (due, None);
         if let Some(lane) = row.lane {
             self.lanes.get(lane).push(id, due);
             self.requeue(lane, now);
         }
     }
 
-    fn end(&mut self, id: DeliveryId, reason: DeadReason) {
+    /// Makes a delivery pending until a run takes it, if its lane has runs; else due then. Which run: the next one, unless
+    /// it is told of one.
+    pub(super) fn await_run(
+        &mut self,
+        id: DeliveryId,
+        number: Option<u64>,
+        due: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        let Some((lane, runs)) = row
+            .lane
+            .and_then(|lane| Some((lane, self.lanes.get(lane).runs.as_ref()?)))
+        else {
+            return self.wait(id, due, now);
+        };
+        let number = runs.next_number().min(number.unwrap_or(u64::MAX));
+        row.go(State::Pending);
+        (row.due, row.awaits) = (due, Some(number));
+        self.lanes.get(lane).push_awaiting(id, number);
+        self.requeue(lane, now);
+    }
+
+    pub(super) fn end(&mut self, id: DeliveryId, reason: DeadReason) {
         self.finish(id, State::Dead(reason));
     }
 
-    fn finish(&mut self, id: DeliveryId, state: State) {
+    pub(super) fn finish(&mut self, id: DeliveryId, state: State) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.go(state);
         row.ends += 1;
         self.forgettable.push_back(Forgettable::Delivery(id, row.ends));
     }
 
-    fn forget_oldest(&mut self) {
+    pub(super) fn forget_oldest(&mut self) {
         while self.forgettable.len() > self.keep_finals {
             match self.forgettable.pop_front() {
                 None => return,
@@ -358,21 +177,16 @@ impl Book {
         self.events.remove_delivery(&row.event, id);
     }
 
-    fn requeue_lane_of(&mut self, id: DeliveryId, now: DateTime<Utc>) {
+    pub(super) fn requeue_lane_of(&mut self, id: DeliveryId, now: DateTime<Utc>) {
         if let Some(lane) = self.rows.get(&id).and_then(|row| row.lane) {
             self.requeue(lane, now);
         }
     }
 
-    fn requeue(&mut self, lane: LaneNo, now: DateTime<Utc>) {
+    pub(super) fn requeue(&mut self, lane: LaneNo, now: DateTime<Utc>) {
         let rows = &self.rows;
         self.lanes
             .requeue(lane, |id| rows.get(&id).map_or(now, |row| row.due), now);
-    }
-
-    pub(super) fn next_due(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let lease = self.leases.first().map(|(ends, _)| *ends);
-        [self.lanes.next_ready(now), lease].into_iter().flatten().min()
     }
 
     pub(super) fn reserve_numbers(&mut self, count: u32) -> i64 {
@@ -387,16 +201,16 @@ impl Book {
     }
 
     pub(super) fn save_webhook(&mut self, webhook: Webhook, now: DateTime<Utc>) {
-        let lane = self.lanes.open(
-            LaneKey::webhook(&webhook.id),
-            webhook.limits,
-            webhook.order,
-            webhook.enabled,
-        );
-        let rows = &self.rows;
-        self.lanes
-            .get(lane)
-            .rerank(|id| rows.get(&id).map_or(now, |row| row.due));
+        let key = LaneKey::webhook(&webhook.id);
+        let lane = self.lanes.open(key, LaneRules::from(&webhook), now);
+        let rows = &mut self.rows;
+        self.lanes.get(lane).rerank(|id, awaits_no_more| {
+            let row = rows.get_mut(&id)?;
+            if awaits_no_more {
+                row.awaits = None;
+            }
+            Some(row.due)
+        });
         self.webhooks.insert(webhook.id.clone(), Arc::new(webhook));
         self.requeue(lane, now);
     }
@@ -419,95 +233,13 @@ impl Book {
             .cloned()
             .collect()
     }
-
-    pub(super) fn delivery(&self, id: DeliveryId) -> Option<DeliveryRecord> {
-        self.rows.get(&id).map(|row| row.show(id))
-    }
-
-    pub(super) fn deliveries_of(&self, scope: &Scope, event: &EventId) -> Vec<DeliveryRecord> {
-        let recorded = self.events.get(scope, event);
-        recorded
-            .into_iter()
-            .flat_map(|r| &r.deliveries)
-            .filter_map(|id| self.delivery(*id))
-            .collect()
-    }
-
-    pub(super) fn attempts(&self, id: DeliveryId) -> Vec<Attempt> {
-        let history = self
-            .rows
-            .get(&id)
-            .map(|row| row.history.as_slice())
-            .unwrap_or_default();
-        (1..)
-            .zip(history)
-            .map(|(number, report)| Attempt {
-                delivery: id,
-                number,
-                report: report.clone(),
-            })
-            .collect()
-    }
-
-    pub(super) fn replay(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Replayed {
-        let Some(row) = self.rows.get_mut(&id) else {
-            return Replayed::Unknown;
-        };
-        if !row.state.is_final() {
-            return Replayed::NotFinal(row.state);
-        }
-        if let Route::Webhook(webhook) = &row.route {
-            // The webhook may have been registered anew since, in a lane of its own.
-            let Some(lane) = self.lanes.find(&LaneKey::webhook(webhook)) else {
-                return Replayed::WebhookDeleted;
-            };
-            row.lane = Some(lane);
-        }
-        row.attempts = 0;
-        row.first_failure = None;
-        row.interrupted = false;
-        self.wait(id, now, now);
-        Replayed::Done
-    }
-}
-
-impl Row {
-    fn go(&mut self, next: State) {
-        debug_assert!(
-            self.state == next || self.state.advance(next).or(self.state.replayed()) == Ok(next),
-            "{} to {next}",
-            self.state
-        );
-        self.state = next;
-    }
-
-    fn record(&mut self, report: AttemptReport) {
-        self.attempts = self.attempts.saturating_add(1);
-        self.history.push(report);
-    }
-
-    fn show(&self, id: DeliveryId) -> DeliveryRecord {
-        DeliveryRecord {
-            id,
-            event: Arc::clone(&self.event),
-            body: self.body.as_ref().unwrap_or(self.event.body()).clone(),
-            target: match &self.route {
-                Route::Webhook(webhook) => Target::Webhook(webhook.clone()),
-                Route::Call(call) => Target::Call((**call).clone()),
-            },
-            state: self.state,
-            attempts: self.attempts,
-            first_failure: self.first_failure,
-            due: self.due,
-            created_at: self.created_at,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::Limits;
+    use crate::delivery::{Call, Limits};
+    use crate::store::{ClaimRequest, Next, Replayed, Settlement};
 
     fn call(event: &str) -> NewEvent {
         let url = crate::url::WebhookUrl::parse("https://example.com/").unwrap();

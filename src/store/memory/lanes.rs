@@ -1,10 +1,11 @@
 //! The lanes, and whose turn it is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use chrono::{DateTime, Utc};
 
-use crate::delivery::{CLOCK_SKEW, Lane, LaneKey, Limits, Order};
+use crate::delivery::{CLOCK_SKEW, Lane, LaneKey, LaneRules, Order, Runs};
 use crate::id::DeliveryId;
 use crate::time::after;
 
@@ -35,6 +36,10 @@ pub(super) struct Waiting {
     pub(super) in_flight: u32,
     /// Any order: by due time. Strict: by id alone, so the head is the oldest whether it is due or not.
     pending: BTreeSet<(DateTime<Utc>, DeliveryId)>,
+    /// Its webhook's flusher at work, if it has one.
+    pub(super) runs: Option<Runs>,
+    /// What awaits a run, with the number of the first one that may take it.
+    awaiting: BTreeMap<DeliveryId, u64>,
     /// The number of its last turn.
     turn: u64,
     place: Option<Place>,
@@ -48,26 +53,32 @@ enum Place {
 }
 
 impl Lanes {
-    /// The lane of that name, made if need be, with these limits.
-    pub(super) fn open(&mut self, key: LaneKey, limits: Limits, order: Order, enabled: bool) -> LaneNo {
+    /// The lane of that name, made if need be, with these rules.
+    pub(super) fn open(&mut self, key: LaneKey, rules: LaneRules, now: DateTime<Utc>) -> LaneNo {
         let no = *self.by_key.entry(key).or_insert_with(|| {
             self.lanes.push(Waiting {
                 lane: Lane {
-                    limits,
-                    order,
-                    enabled,
+                    limits: rules.limits,
+                    order: rules.order,
+                    enabled: rules.enabled,
                     whole_at: None,
                 },
                 doomed: false,
                 in_flight: 0,
                 pending: BTreeSet::new(),
+                runs: None,
+                awaiting: BTreeMap::new(),
                 turn: 0,
                 place: None,
             });
             LaneNo(self.lanes.len() - 1)
         });
-        let lane = &mut self.lanes[no.0].lane;
-        (lane.limits, lane.order, lane.enabled) = (limits, order, enabled);
+        let Waiting { lane, runs, .. } = &mut self.lanes[no.0];
+        (lane.limits, lane.order, lane.enabled) = (rules.limits, rules.order, rules.enabled);
+        match (rules.flusher, runs.as_mut()) {
+            (Some(flusher), Some(runs)) => runs.change(flusher, now),
+            (flusher, _) => *runs = flusher.map(Runs::of),
+        }
         no
     }
 
@@ -86,8 +97,8 @@ impl Lanes {
         &mut self.lanes[no.0]
     }
 
-    /// Puts a lane where it belongs in the queue, after anything about it changed. `due` tells when its head is
-    /// due, which only matters in a strict lane.
+    /// Puts a lane where it belongs in the queue, after anything about it changed. `due` tells when a delivery is due,
+    /// which its rank does not say in a strict lane.
     pub(super) fn requeue(
         &mut self,
         no: LaneNo,
@@ -96,16 +107,8 @@ impl Lanes {
     ) {
         self.leave_queue(no);
         let waiting = &mut self.lanes[no.0];
-        let Some(&(_, head)) = waiting.pending.first() else {
+        let Some(opens_at) = waiting.opens_at(due, now) else {
             return;
-        };
-        if !waiting.doomed && !waiting.has_place() {
-            return; // it comes back when a place becomes free
-        }
-        let opens_at = if waiting.doomed {
-            now
-        } else {
-            due(head).max(waiting.lane.open_at(now))
         };
         self.rings = true;
         if opens_at <= now {
@@ -169,6 +172,68 @@ impl Lanes {
 }
 
 impl Waiting {
+    /// From when on it has something to give; `None` if it has nothing, or no place, and then it comes back when one
+    /// becomes free.
+    fn opens_at(
+        &mut self,
+        due: impl Fn(DeliveryId) -> DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        if self.doomed {
+            let is_empty = self.pending.is_empty() && self.awaiting.is_empty();
+            return (!is_empty).then_some(now);
+        }
+        let run = self.run_opens_at(now);
+        if !self.has_place() {
+            return None;
+        }
+        let first = self.pending.first().map(|(_, head)| due(*head));
+        let soonest = [first, run].into_iter().flatten().min()?;
+        Some(soonest.max(self.lane.open_at(now)))
+    }
+
+    /// Sees to its runs, and says from when on one has something to take.
+    fn run_opens_at(&mut self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let window_has_any = self.next_of_run().is_some();
+        let runs = self.runs.as_mut()?;
+        runs.update(!self.awaiting.is_empty(), window_has_any, now);
+        runs.opens_at(window_has_any, now)
+    }
+
+    /// What the run under way takes next.
+    fn next_of_run(&self) -> Option<DeliveryId> {
+        let window = self.runs.as_ref()?.window()?;
+        let from = window.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut part = self.awaiting.range((from, Bound::Included(window.newest)));
+        part.find(|(_, number)| **number <= window.number)
+            .map(|(id, _)| *id)
+    }
+
+    /// Takes out what a run sends next, and starts one first if it is time. `newest` is the latest delivery there is.
+    pub(super) fn take_for_run(&mut self, newest: DeliveryId, now: DateTime<Utc>) -> Option<DeliveryId> {
+        let runs = self.runs.as_mut()?;
+        if runs.is_due(now) {
+            runs.start(newest, now);
+        }
+        let next = self.next_of_run()?;
+        self.awaiting.remove(&next);
+        self.runs.as_mut()?.take(next);
+        Some(next)
+    }
+
+    /// Takes out what goes next of that which awaits no run, if it is due.
+    pub(super) fn take_due(&mut self, is_due: impl Fn(DeliveryId) -> bool) -> Option<DeliveryId> {
+        let (_, head) = self.pending.first()?;
+        if !is_due(*head) {
+            return None;
+        }
+        self.pending.pop_first().map(|(_, head)| head)
+    }
+
+    pub(super) fn push_awaiting(&mut self, id: DeliveryId, number: u64) {
+        self.awaiting.insert(id, number);
+    }
+
     fn has_place(&self) -> bool {
         let places = match self.lane.order {
             Order::Any => self.lane.limits.in_flight.get(),
@@ -181,21 +246,26 @@ impl Waiting {
         self.pending.insert((self.rank(due), id));
     }
 
+    /// Takes out whatever there is, one after the other.
     pub(super) fn pop(&mut self) -> Option<DeliveryId> {
-        self.pending.pop_first().map(|(_, id)| id)
+        let pending = self.pending.pop_first().map(|(_, id)| id);
+        pending.or_else(|| self.awaiting.pop_first().map(|(id, _)| id))
     }
 
-    pub(super) fn head(&self) -> Option<DeliveryId> {
-        self.pending.first().map(|(_, id)| *id)
-    }
-
-    /// Sorts what waits anew, after the order of the lane changed.
-    pub(super) fn rerank(&mut self, due: impl Fn(DeliveryId) -> DateTime<Utc>) {
+    /// Sorts what waits anew, after the rules of the lane changed. `due` is told whether a delivery that awaited a run
+    /// does so no more, and says when it is due.
+    pub(super) fn rerank(&mut self, mut due: impl FnMut(DeliveryId, bool) -> Option<DateTime<Utc>>) {
         let pending = std::mem::take(&mut self.pending);
-        self.pending = pending
-            .into_iter()
-            .map(|(_, id)| (self.rank(due(id)), id))
+        let pending = pending.into_iter().map(|(_, id)| (id, false));
+        let awaiting = match self.runs {
+            Some(_) => BTreeMap::new(),
+            None => std::mem::take(&mut self.awaiting),
+        };
+        let all = pending.chain(awaiting.into_keys().map(|id| (id, true)));
+        let all: Vec<_> = all
+            .filter_map(|(id, awaited)| Some((self.rank(due(id, awaited)?), id)))
             .collect();
+        self.pending = all.into_iter().collect();
     }
 
     fn rank(&self, due: DateTime<Utc>) -> DateTime<Utc> {

@@ -1,9 +1,13 @@
 //! A store in memory.
 
 mod book;
+mod claims;
 mod events;
+mod inspect;
 mod lanes;
+mod row;
 mod seen;
+mod settlements;
 mod tasks;
 
 use std::collections::BTreeMap;

@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::attempts;
 use super::cache::Cache;
 use super::codec::{ceil, floor, instant, limit, optional_instant, unsigned, whole};
 use super::contents;
-use super::core::{Core, advance};
+use super::core::{Core, advance, last};
 use super::events::event;
 use super::fault::Fault;
-use super::lanes::{LaneNo, Lanes, next_ready};
+use super::lanes::{AWAITS_RUN, LaneNo, Lanes, next_ready};
 use crate::delivery::{AttemptReport, CLOCK_SKEW, DeadReason, Event, Outcome};
 use crate::id::{DeliveryId, Fence};
 use crate::store::{ClaimRequest, Claimed, ClaimedTarget};
@@ -27,6 +27,13 @@ const BURIED_AT_ONCE: i64 = 32;
 /// How often a claim goes round the lanes for what is left of its places: some have less than their share, some turn out
 /// to have nothing.
 const ROUNDS: usize = 8;
+
+/// What [`Head::read`] reads.
+macro_rules! head_columns {
+    () => {
+        "SELECT id, event, fence, attempts, first_failure, interrupted, due, own, webhook FROM deliveries"
+    };
+}
 
 impl Core {
     pub(super) fn claim(&mut self, request: &ClaimRequest) -> Result<Vec<Claimed>, Fault> {
@@ -117,13 +124,20 @@ fn interrupt_expired(
         attempts::record(conn, id, history.saturating_add(1), &report)?;
         let waiting = lanes.get(lane)?;
         waiting.in_flight = waiting.in_flight.saturating_sub(1);
-        let due = floor(now);
+        let waits = match &mut waiting.runs {
+            Some(runs) => {
+                runs.handle_failure(DeliveryId(id), false);
+                let tick = ceil(runs.tick(now));
+                waiting.waits_for_run(None, tick)
+            }
+            None => waiting.waits_until(floor(now)),
+        };
         conn.prepare_cached(
-            "UPDATE deliveries SET state = 'pending', rank = ?2, due = ?3, attempts = attempts + 1,
-                history = history + 1, first_failure = coalesce(first_failure, ?3), interrupted = 1
+            "UPDATE deliveries SET state = 'pending', rank = ?2, due = ?3, awaits = ?4, attempts = attempts + 1,
+                history = history + 1, first_failure = coalesce(first_failure, ?5), interrupted = 1
              WHERE id = ?1",
         )?
-        .execute((id, waiting.rank(due), due))?;
+        .execute((id, waits.rank, waits.due, waits.awaits, floor(now)))?;
     }
     Ok(())
 }
@@ -149,29 +163,27 @@ fn take(
 ) -> Result<bool, Fault> {
     let waiting = lanes.get(lane)?;
     let allowance = waiting.lane.allowance(waiting.in_flight, now);
-    let most = limit(share).min(i64::from(allowance));
+    let mut most = limit(share).min(i64::from(allowance));
     let before = heads.len();
-    let mut select = conn.prepare_cached(
-        "SELECT id, event, fence, attempts, first_failure, interrupted, due, own, webhook FROM deliveries
-         WHERE lane = ?1 AND state = 'pending' ORDER BY rank, id LIMIT ?2",
-    )?;
-    let mut rows = select.query((lane, most))?;
+    if most > 0
+        && waiting.runs.is_some()
+        && let Some(id) = lanes.take_for_run(lane, DeliveryId(last(conn, "delivery")?))?
+    {
+        let mut select = conn.prepare_cached(concat!(head_columns!(), " WHERE id = ?1"))?;
+        heads.push(select.query_one([id], |row| Ok(Head::read(row)))??);
+        most -= 1;
+    }
+    let mut select = conn.prepare_cached(concat!(
+        head_columns!(),
+        " WHERE lane = ?1 AND state = 'pending' AND rank < ?3 ORDER BY rank, id LIMIT ?2"
+    ))?;
+    let mut rows = select.query((lane, most, AWAITS_RUN))?;
     while let Some(row) = rows.next()? {
-        let due = row.get(6)?;
-        if due > floor(now) {
+        let head = Head::read(row)?;
+        if floor(head.due) > floor(now) {
             break;
         }
-        heads.push(Head {
-            id: row.get(0)?,
-            event: row.get(1)?,
-            fence: Fence(row.get(2)?).next(),
-            attempts: row.get(3)?,
-            first_failure: optional_instant(row.get(4)?, "first_failure")?,
-            interrupted: row.get(5)?,
-            due: instant(due, "due")?,
-            own: row.get(7)?,
-            webhook: row.get(8)?,
-        });
+        heads.push(head);
     }
     let taken = &heads[before..];
     let mut update = conn.prepare_cached(
@@ -189,6 +201,7 @@ fn take(
         ))?;
     }
     let taken: u32 = unsigned(limit(taken.len()), "in_flight")?;
+    let waiting = lanes.get(lane)?;
     waiting.in_flight = waiting.in_flight.saturating_add(taken);
     waiting.lane.spend(taken, now);
     Ok(taken > 0)
@@ -208,6 +221,20 @@ struct Head {
 }
 
 impl Head {
+    fn read(row: &Row<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            id: row.get(0)?,
+            event: row.get(1)?,
+            fence: Fence(row.get(2)?).next(),
+            attempts: row.get(3)?,
+            first_failure: optional_instant(row.get(4)?, "first_failure")?,
+            interrupted: row.get(5)?,
+            due: instant(row.get(6)?, "due")?,
+            own: row.get(7)?,
+            webhook: row.get(8)?,
+        })
+    }
+
     /// `events` are those of this claim so far, since one event often goes to many webhooks.
     fn claimed(
         self,

@@ -12,7 +12,7 @@ use super::contents;
 use super::core::{advance, last};
 use super::fault::Fault;
 use super::lanes::Lanes;
-use crate::delivery::{DeadReason, Event, Fingerprint, Order, State, Target};
+use crate::delivery::{DeadReason, Event, Fingerprint, State, Target};
 use crate::id::{DeliveryId, EventId, EventType, Scope, Subject};
 use crate::store::{Enqueued, NewDelivery, NewEvent};
 
@@ -115,11 +115,11 @@ fn insert_delivery(
     let key = new.target.lane();
     let (webhook, lane) = match &new.target {
         Target::Webhook(webhook) => (Some(webhook.as_str()), lanes.find(key)?),
-        Target::Call(call) => (None, Some(lanes.open(key, call.limits, Order::Any, true)?)),
+        Target::Call(call) => (None, Some(lanes.open(key, call.into())?)),
     };
     let due = floor(now);
     let (state, rank) = match lane {
-        Some(lane) => (State::Pending, lanes.get(lane)?.rank(due)),
+        Some(lane) => (State::Pending, lanes.get(lane)?.waits_until(due).rank),
         None => (State::Dead(DeadReason::WebhookDeleted), due),
     };
     let (word, reason) = state_words(state);

@@ -92,10 +92,10 @@ impl Core {
         };
         let due = floor(now);
         conn.prepare_cached(
-            "UPDATE deliveries SET lane = ?2, state = 'pending', reason = NULL, rank = ?3, due = ?4,
+            "UPDATE deliveries SET lane = ?2, state = 'pending', reason = NULL, rank = ?3, due = ?4, awaits = NULL,
                 attempts = 0, first_failure = NULL, interrupted = 0 WHERE id = ?1",
         )?
-        .execute((id.0, lane, lanes.get(lane)?.rank(due), due))?;
+        .execute((id.0, lane, lanes.get(lane)?.waits_until(due).rank, due))?;
         self.rings.deliveries |= lanes.requeue()?;
         Ok(Replayed::Done)
     }

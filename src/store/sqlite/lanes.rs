@@ -10,7 +10,11 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::codec::{ceil, floor, limit, nanos, optional_instant, unsigned};
 use super::fault::Fault;
-use crate::delivery::{Lane, LaneKey, Limits, Order, Rate};
+use crate::delivery::{Lane, LaneKey, LaneRules, Limits, Order, Rate, Runs};
+use crate::id::DeliveryId;
+
+/// The rank of what awaits a run: after everything else, and by id.
+pub(super) const AWAITS_RUN: i64 = i64::MAX;
 
 /// A lane's row id. They rise in the order in which lanes were opened.
 pub(super) type LaneNo = i64;
@@ -34,6 +38,17 @@ pub(super) struct Waiting {
     /// The number of its last turn.
     turn: i64,
     place: Place,
+    /// Its webhook's flusher at work, if it has one.
+    pub(super) runs: Option<Runs>,
+}
+
+/// How a delivery that waits is written down.
+pub(super) struct Waits {
+    /// The lower goes first, and of two alike the one with the lower id.
+    pub(super) rank: i64,
+    pub(super) due: i64,
+    /// The number of the first run that may take it, if it awaits one.
+    pub(super) awaits: Option<i64>,
 }
 
 /// Where a lane stands, as in the memory store: a turn is a number and no instant, so that it does not matter to it
@@ -67,7 +82,7 @@ impl Touched {
 macro_rules! columns {
     () => {
         "SELECT id, key IS NULL, max_in_flight, rate_interval_ns, rate_burst, strict, enabled, in_flight,
-            whole_at, turn, opens_at, ready"
+            whole_at, turn, opens_at, ready, runs"
     };
 }
 
@@ -94,20 +109,30 @@ impl<'c> Lanes<'c> {
         Ok(no)
     }
 
-    /// The lane of that name, made if need be, with these limits.
-    pub(super) fn open(
-        &mut self,
-        key: LaneKey,
-        limits: Limits,
-        order: Order,
-        enabled: bool,
-    ) -> Result<LaneNo, Fault> {
+    /// The lane of that name, made if need be, with these rules.
+    pub(super) fn open(&mut self, key: LaneKey, rules: LaneRules) -> Result<LaneNo, Fault> {
+        let LaneRules {
+            limits,
+            order,
+            enabled,
+            flusher,
+        } = rules;
         let Some(no) = self.find(key.clone())? else {
             let no = self.insert(&key, limits, order, enabled)?;
             self.by_key.insert(key, Some(no));
+            self.get(no)?.runs = flusher.map(Runs::of);
             return Ok(no);
         };
-        let lane = self.get(no)?.lane;
+        let now = self.now;
+        let waiting = self.get(no)?;
+        let (lane, had_runs) = (waiting.lane, waiting.runs.is_some());
+        match (flusher, waiting.runs.as_mut()) {
+            (Some(flusher), Some(runs)) => runs.change(flusher, now),
+            (flusher, _) => waiting.runs = flusher.map(Runs::of),
+        }
+        if lane.order != order || (had_runs && flusher.is_none()) {
+            self.rerank(no, order)?;
+        }
         if (lane.limits, lane.order, lane.enabled) == (limits, order, enabled) {
             return Ok(no);
         }
@@ -125,9 +150,6 @@ impl<'c> Lanes<'c> {
                 order == Order::Strict,
                 enabled,
             ))?;
-        if lane.order != order {
-            self.rerank(no, order)?;
-        }
         let lane = &mut self.get(no)?.lane;
         (lane.limits, lane.order, lane.enabled) = (limits, order, enabled);
         Ok(no)
@@ -151,11 +173,11 @@ impl<'c> Lanes<'c> {
             ))?)
     }
 
-    /// Sorts what waits anew, after the order of the lane changed.
+    /// Sorts what waits anew, after the order of the lane changed or it came to have no runs any more.
     fn rerank(&self, no: LaneNo, order: Order) -> Result<(), Fault> {
         self.conn
             .prepare_cached(
-                "UPDATE deliveries SET rank = CASE WHEN ?2 THEN 0 ELSE due END
+                "UPDATE deliveries SET rank = CASE WHEN ?2 THEN 0 ELSE due END, awaits = NULL
                  WHERE lane = ?1 AND state = 'pending'",
             )?
             .execute((no, order == Order::Strict))?;
@@ -232,11 +254,12 @@ impl<'c> Lanes<'c> {
     /// have work sooner than before.
     pub(super) fn requeue(&mut self) -> Result<bool, Fault> {
         let mut update = self.conn.prepare_cached(
-            "UPDATE lanes SET in_flight = ?2, whole_at = ?3, turn = ?4, opens_at = ?5, ready = ?6 WHERE id = ?1",
+            "UPDATE lanes SET in_flight = ?2, whole_at = ?3, turn = ?4, opens_at = ?5, ready = ?6,
+                runs = ?7 WHERE id = ?1",
         )?;
         let mut sooner = false;
         for (no, Touched { stored, mut waiting }) in std::mem::take(&mut self.touched) {
-            waiting.place = self.place(no, &waiting)?;
+            waiting.place = self.place(no, &mut waiting)?;
             sooner |= match (waiting.place, stored.place) {
                 (Place::Ready, old) => old != Place::Ready,
                 (Place::Later(new), Place::Later(old)) => new < old,
@@ -255,31 +278,103 @@ impl<'c> Lanes<'c> {
                     waiting.turn,
                     opens_at,
                     waiting.place == Place::Ready,
+                    waiting.runs.as_ref().map(runs_text).transpose()?,
                 ))?;
             }
         }
         Ok(sooner)
     }
 
-    fn place(&self, no: LaneNo, waiting: &Waiting) -> Result<Place, Fault> {
-        if !waiting.doomed && !waiting.has_room() {
+    fn place(&self, no: LaneNo, waiting: &mut Waiting) -> Result<Place, Fault> {
+        if waiting.doomed {
+            return Ok(match self.head(no)? {
+                Some(_) => Place::Ready,
+                None => Place::Nowhere,
+            });
+        }
+        let run = self.run_opens_at(no, waiting)?;
+        if !waiting.has_room() {
             return Ok(Place::Nowhere); // it comes back when a place becomes free
         }
-        let head: Option<i64> = self
-            .conn
-            .prepare_cached(
-                "SELECT due FROM deliveries WHERE lane = ?1 AND state = 'pending' ORDER BY rank, id LIMIT 1",
-            )?
-            .query_row([no], |row| row.get(0))
-            .optional()?;
-        Ok(match head {
+        let first = self.head(no)?.filter(|(rank, _)| *rank != AWAITS_RUN);
+        let soonest = [first.map(|(_, due)| due), run].into_iter().flatten().min();
+        Ok(match soonest {
             None => Place::Nowhere,
-            Some(_) if waiting.doomed => Place::Ready,
             Some(due) => match due.max(ceil(waiting.lane.open_at(self.now))) {
                 opens_at if opens_at <= floor(self.now) => Place::Ready,
                 opens_at => Place::Later(opens_at),
             },
         })
+    }
+
+    /// Rank and due time of what is first in a lane.
+    fn head(&self, no: LaneNo) -> Result<Option<(i64, i64)>, Fault> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT rank, due FROM deliveries WHERE lane = ?1 AND state = 'pending' ORDER BY rank, id LIMIT 1",
+        )?;
+        Ok(select
+            .query_row([no], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?)
+    }
+
+    /// Sees to the runs of a lane, and says from when on one has something to take.
+    fn run_opens_at(&self, no: LaneNo, waiting: &mut Waiting) -> Result<Option<i64>, Fault> {
+        let window_has_any = self.next_of_run(no, waiting)?.is_some();
+        let Some(runs) = &mut waiting.runs else {
+            return Ok(None);
+        };
+        let anything_awaits = window_has_any
+            || self
+                .conn
+                .prepare_cached(
+                    "SELECT 1 FROM deliveries WHERE lane = ?1 AND state = 'pending' AND rank = ?2 LIMIT 1",
+                )?
+                .exists((no, AWAITS_RUN))?;
+        runs.update(anything_awaits, window_has_any, self.now);
+        Ok(runs.opens_at(window_has_any, self.now).map(ceil))
+    }
+
+    /// What the run under way takes next.
+    fn next_of_run(&self, no: LaneNo, waiting: &Waiting) -> Result<Option<i64>, Fault> {
+        let Some(window) = waiting.runs.as_ref().and_then(Runs::window) else {
+            return Ok(None);
+        };
+        let after = window.after.map_or(i64::MIN, |after| after.0);
+        Ok(self
+            .conn
+            .prepare_cached(
+                "SELECT id FROM deliveries WHERE lane = ?1 AND state = 'pending' AND rank = ?2 AND id > ?3
+                    AND id <= ?4 AND awaits <= ?5 ORDER BY id LIMIT 1",
+            )?
+            .query_row(
+                (
+                    no,
+                    AWAITS_RUN,
+                    after,
+                    window.newest.0,
+                    number_column(window.number),
+                ),
+                |row| row.get(0),
+            )
+            .optional()?)
+    }
+
+    /// What a run of the lane sends next. Starts one first if it is time. `newest` is the latest delivery there is.
+    pub(super) fn take_for_run(&mut self, no: LaneNo, newest: DeliveryId) -> Result<Option<i64>, Fault> {
+        let now = self.now;
+        let waiting = self.get(no)?;
+        let Some(runs) = &mut waiting.runs else {
+            return Ok(None);
+        };
+        if runs.is_due(now) {
+            runs.start(newest, now);
+        }
+        let waiting = waiting.clone();
+        let next = self.next_of_run(no, &waiting)?;
+        if let (Some(next), Some(runs)) = (next, &mut self.get(no)?.runs) {
+            runs.take(DeliveryId(next));
+        }
+        Ok(next)
     }
 }
 
@@ -303,11 +398,30 @@ impl Waiting {
         self.turn = turn;
     }
 
-    /// The rank of a delivery in it: the lower goes first, and of two alike the one with the lower id.
-    pub(super) fn rank(&self, due: i64) -> i64 {
-        match self.lane.order {
+    /// How a delivery waits in it that goes once it is due.
+    pub(super) fn waits_until(&self, due: i64) -> Waits {
+        let rank = match self.lane.order {
             Order::Any => due,
             Order::Strict => 0,
+        };
+        Waits {
+            rank,
+            due,
+            awaits: None,
+        }
+    }
+
+    /// How a delivery waits in it that goes in a run: the next one, or an earlier one that it awaited already. If the lane
+    /// has no runs by now, once it is due.
+    pub(super) fn waits_for_run(&self, awaited: Option<i64>, due: i64) -> Waits {
+        let Some(runs) = &self.runs else {
+            return self.waits_until(due);
+        };
+        let next = number_column(runs.next_number());
+        Waits {
+            rank: AWAITS_RUN,
+            due,
+            awaits: Some(awaited.map_or(next, |number| number.min(next))),
         }
     }
 
@@ -347,8 +461,25 @@ impl Waiting {
                 (false, Some(at)) => Place::Later(at),
                 (false, None) => Place::Nowhere,
             },
+            runs: row
+                .get::<_, Option<String>>(12)?
+                .as_deref()
+                .map(read_runs)
+                .transpose()?,
         })
     }
+}
+
+fn runs_text(runs: &Runs) -> Result<String, Fault> {
+    serde_json::to_string(runs).map_err(|_| Fault::Unreadable("runs"))
+}
+
+fn read_runs(text: &str) -> Result<Runs, Fault> {
+    serde_json::from_str(text).map_err(|_| Fault::Unreadable("runs"))
+}
+
+fn number_column(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn rate_columns(limits: Limits) -> (Option<i64>, Option<u32>) {

@@ -25,7 +25,7 @@ impl Core {
         self.cache.forget_webhook(&webhook.id);
         let mut lanes = Lanes::new(&self.conn, whole(now));
         let key = LaneKey::webhook(&webhook.id);
-        lanes.open(key, webhook.limits, webhook.order, webhook.enabled)?;
+        lanes.open(key, webhook.into())?;
         self.rings.deliveries |= lanes.requeue()?;
         Ok(())
     }

@@ -48,7 +48,8 @@ CREATE TABLE lanes (
     whole_at         INTEGER,          -- when the rate's whole burst is available again
     turn             INTEGER NOT NULL DEFAULT 0, -- the number of its last turn
     opens_at         INTEGER,          -- from when on it has something to give; NULL if it has nothing or no room, or is ready
-    ready            INTEGER NOT NULL DEFAULT 0 -- waits for its turn already
+    ready            INTEGER NOT NULL DEFAULT 0, -- waits for its turn already
+    runs             TEXT              -- its webhook's flusher at work (JSON); NULL if it has none
 ) STRICT;
 CREATE INDEX lanes_later ON lanes (opens_at) WHERE opens_at IS NOT NULL;
 CREATE INDEX lanes_ready ON lanes (turn, id) WHERE ready;
@@ -59,13 +60,14 @@ CREATE TABLE deliveries (
     lane          INTEGER,          -- NULL where the webhook was unknown when it was enqueued
     state         TEXT NOT NULL,    -- held, pending, sending, delivered, dead
     reason        TEXT,             -- why it is dead
-    rank          INTEGER NOT NULL, -- when it is due; in a strict lane 0, so that they go by id
+    rank          INTEGER NOT NULL, -- when it is due; in a strict lane 0, so that they go by id; the largest number if it awaits a run
     due           INTEGER NOT NULL,
     fence         INTEGER NOT NULL,
     attempts      INTEGER NOT NULL, -- since it was enqueued or last replayed
     history       INTEGER NOT NULL, -- in all
     first_failure INTEGER,
     interrupted   INTEGER NOT NULL,
+    awaits        INTEGER,          -- the number of the first run that may take it, if it awaits one, or did when it was claimed
     claimed_at    INTEGER,
     lease_ends    INTEGER,
     holder        TEXT,

@@ -8,6 +8,7 @@ use super::codec::{ceil, floor, state_words, whole};
 use super::core::Core;
 use super::fault::Fault;
 use super::lanes::{LaneNo, Lanes};
+use crate::delivery::Outcome;
 use crate::id::{DeliveryId, Fence};
 use crate::store::{Next, Settled, Settlement};
 
@@ -52,24 +53,47 @@ fn settle(
     };
     let waiting = lanes.get(held.lane)?;
     waiting.in_flight = waiting.in_flight.saturating_sub(1);
-    let mut counted = 0;
-    let mut failed_at = None;
-    if let Some(report) = &settlement.attempt {
-        attempts::record(conn, settlement.id.0, held.history.saturating_add(1), report)?;
-        counted = 1;
-        failed_at = (settlement.next != Next::Delivered).then(|| floor(report.finished_at()));
-    }
-    let due = match settlement.next {
-        Next::Retry(due) if due > now => ceil(due), // never earlier than asked
-        Next::Retry(due) => floor(due),
-        _ => held.due,
+    let (counted, failed_at) = match &settlement.attempt {
+        Some(report) => {
+            attempts::record(conn, settlement.id.0, held.history.saturating_add(1), report)?;
+            let failed = settlement.next != Next::Delivered;
+            (1, failed.then(|| floor(report.finished_at())))
+        }
+        None => (0, None),
+    };
+    let tick = waiting.runs.as_mut().map(|runs| {
+        match &settlement.attempt {
+            None => runs.handle_uncounted(settlement.id),
+            Some(_) if settlement.next == Next::Delivered => runs.handle_accepted(settlement.id),
+            Some(report) => runs.handle_failure(settlement.id, report.outcome == Outcome::TimedOut),
+        }
+        ceil(runs.tick(whole(now)))
+    });
+    let at_the_earliest = |due| if due > now { ceil(due) } else { floor(due) };
+    let waits = match settlement.next {
+        Next::Retry(due) if held.awaits.is_some() && settlement.attempt.is_none() => {
+            let due = at_the_earliest(due);
+            waiting.waits_for_run(None, tick.map_or(due, |tick| tick.max(due)))
+        }
+        Next::Retry(due) => waiting.waits_until(at_the_earliest(due)),
+        Next::AwaitRun => waiting.waits_for_run(None, tick.unwrap_or(floor(now))),
+        Next::Delivered | Next::Exhausted | Next::Gone => waiting.waits_until(held.due),
     };
     let (word, reason) = state_words(settlement.next.state());
     conn.prepare_cached(
-        "UPDATE deliveries SET state = ?2, reason = ?3, rank = ?4, due = ?5, attempts = attempts + ?6,
+        "UPDATE deliveries SET state = ?2, reason = ?3, rank = ?4, due = ?5, attempts = attempts + ?6, awaits = ?8,
             history = history + ?6, first_failure = coalesce(first_failure, ?7), interrupted = 0 WHERE id = ?1",
     )?
-    .execute((settlement.id.0, word, reason, waiting.rank(due), due, counted, failed_at))?;
+    .execute((
+        settlement.id.0,
+        word,
+        reason,
+        waits.rank,
+        waits.due,
+        counted,
+        failed_at,
+        waits.awaits,
+    ))?;
     Ok(Settled::Done)
 }
 
@@ -79,8 +103,15 @@ fn release(conn: &Connection, lanes: &mut Lanes<'_>, id: DeliveryId, fence: Fenc
     };
     let waiting = lanes.get(held.lane)?;
     waiting.in_flight = waiting.in_flight.saturating_sub(1);
-    conn.prepare_cached("UPDATE deliveries SET state = 'pending', rank = ?2 WHERE id = ?1")?
-        .execute((id.0, waiting.rank(held.due)))?;
+    if let Some(runs) = &mut waiting.runs {
+        runs.handle_uncounted(id);
+    }
+    let waits = match held.awaits {
+        Some(_) => waiting.waits_for_run(held.awaits, held.due),
+        None => waiting.waits_until(held.due),
+    };
+    conn.prepare_cached("UPDATE deliveries SET state = 'pending', rank = ?2, awaits = ?3 WHERE id = ?1")?
+        .execute((id.0, waits.rank, waits.awaits))?;
     Ok(Settled::Done)
 }
 
@@ -89,18 +120,20 @@ struct Held {
     lane: LaneNo,
     history: u32,
     due: i64,
+    awaits: Option<i64>,
 }
 
 fn held(conn: &Connection, id: DeliveryId, fence: Fence) -> Result<Option<Held>, Fault> {
     Ok(conn
         .prepare_cached(
-            "SELECT lane, history, due FROM deliveries WHERE id = ?1 AND fence = ?2 AND state = 'sending'",
+            "SELECT lane, history, due, awaits FROM deliveries WHERE id = ?1 AND fence = ?2 AND state = 'sending'",
         )?
         .query_row((id.0, fence.0), |row| {
             Ok(Held {
                 lane: row.get(0)?,
                 history: row.get(1)?,
                 due: row.get(2)?,
+                awaits: row.get(3)?,
             })
         })
         .optional()?)

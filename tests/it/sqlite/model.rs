@@ -15,6 +15,7 @@ use ringback::delivery::{
     AttemptReport, Call, Event, EventPattern, Limits, Order, Outcome, Rate, SendFailure, Target, Webhook,
 };
 use ringback::id::{DeliveryId, Fence, TaskId};
+use ringback::retry::Flusher;
 use ringback::store::sqlite::Durability;
 use ringback::store::{
     AuthRecord, ClaimRequest, Claimed, DeliveryStore, Inspect, Keep, MemoryStore, NewDelivery, NewEvent,
@@ -44,6 +45,7 @@ enum Op {
         rate: Option<(u64, u32)>,
         strict: bool,
         enabled: bool,
+        period: Option<u64>,
     },
     RemoveWebhook(u8),
     SaveAuth(u8),
@@ -77,20 +79,24 @@ fn op() -> impl Strategy<Value = Op> {
             proptest::option::of((1u64..300, 1u32..4)),
             any::<bool>(),
             prop::bool::weighted(0.85),
+            proptest::option::of(1u64..300),
         )
-            .prop_map(|(webhook, in_flight, rate, strict, enabled)| Op::SaveWebhook {
-                webhook,
-                in_flight,
-                rate,
-                strict,
-                enabled,
-            })
+            .prop_map(
+                |(webhook, in_flight, rate, strict, enabled, period)| Op::SaveWebhook {
+                    webhook,
+                    in_flight,
+                    rate,
+                    strict,
+                    enabled,
+                    period,
+                },
+            )
     };
     prop_oneof![
         6 => (-50i64..400).prop_map(Op::Advance),
         8 => vec(event, 0..4).prop_map(Op::Enqueue),
         12 => (0usize..7, 1u64..500).prop_map(|(max, lease_ms)| Op::Claim { max, lease_ms }),
-        8 => vec((any::<usize>(), skew(), 0u8..8), 0..4).prop_map(Op::Settle),
+        8 => vec((any::<usize>(), skew(), 0u8..11), 0..4).prop_map(Op::Settle),
         2 => vec((any::<usize>(), skew()), 0..3).prop_map(Op::Release),
         2 => (0i64..20).prop_map(Op::Replay),
         3 => webhook(),
@@ -169,7 +175,7 @@ fn report(now: DateTime<Utc>, kind: u8) -> AttemptReport {
         duration: Duration::from_micros(5_003),
         outcome: match kind {
             0 => Outcome::Answered(StatusCode::OK),
-            1 => Outcome::TimedOut,
+            1 | 8 => Outcome::TimedOut,
             _ => Outcome::Failed(SendFailure::Connect),
         },
         excerpt: Bytes::from_static(b"<html>"),
@@ -181,6 +187,7 @@ fn settlement((id, fence): (DeliveryId, Fence), kind: u8, now: DateTime<Utc>) ->
         0 | 1 => Next::Delivered,
         2 => Next::Exhausted,
         3 => Next::Gone,
+        8.. => Next::AwaitRun,
         later => Next::Retry(now + TimeDelta::milliseconds(i64::from(later) * 40 - 180)),
     };
     Settlement {
@@ -243,6 +250,7 @@ impl Caller {
                 rate,
                 strict,
                 enabled,
+                period,
             } => {
                 let rate = rate.map(|(ms, burst)| Rate {
                     interval: Duration::from_millis(ms),
@@ -264,6 +272,11 @@ impl Caller {
                     order: if *strict { Order::Strict } else { Order::Any },
                     enabled: *enabled,
                     deadline: None,
+                    flusher: period.map(|ms| {
+                        let flusher = Flusher::default()
+                            .with_max_consecutive_failures(NonZeroU32::MIN.saturating_add(1));
+                        flusher.with_period(Duration::from_millis(ms)).unwrap()
+                    }),
                     created_at: now,
                     updated_at: now,
                 };

@@ -9,6 +9,7 @@ pub mod extremes;
 pub mod lanes;
 pub mod leases;
 pub mod replay;
+pub mod runs;
 mod scene;
 pub mod seen;
 pub mod settle;
@@ -87,6 +88,21 @@ checks! {
         changed_limits_take_effect,
         calls_wait_by_origin,
         a_clock_set_back_stops_nothing;
+    runs:
+        what_failed_awaits_a_run,
+        a_run_takes_one_at_a_time,
+        a_run_goes_before_first_sends,
+        a_run_leaves_out_what_comes_during_it,
+        failures_in_a_row_stop_a_run,
+        timeouts_stop_a_run,
+        an_ended_lease_is_a_failure_in_a_run,
+        what_is_not_counted_is_no_outcome_in_a_run,
+        runs_keep_their_beat,
+        runs_keep_to_limits,
+        without_its_flusher_nothing_awaits_runs,
+        there_are_no_runs_in_strict_order,
+        what_awaits_a_run_can_end,
+        a_clock_set_back_stops_no_runs;
     leases:
         a_lease_keeps_others_away,
         each_claim_has_its_own_lease,

@@ -53,6 +53,7 @@ pub(super) fn webhook(id: &str) -> Webhook {
         order: Order::Any,
         enabled: true,
         deadline: None,
+        flusher: None,
         created_at: at(0),
         updated_at: at(0),
     }

@@ -6,6 +6,7 @@ use super::scene::*;
 use super::{Store, Violation, ensure, equal};
 use crate::auth::{AuthConfig, HmacAuth, HmacScheme};
 use crate::delivery::{DeadReason, EventPattern, Limits, Order, Rate, State, Webhook};
+use crate::retry::Flusher;
 use crate::store::AuthRecord;
 
 /// How many claims a store may take to bury what waits in one lane.
@@ -32,6 +33,7 @@ pub async fn what_is_saved_is_read_back(store: &dyn Store) -> Result<(), Violati
         },
         order: Order::Strict,
         enabled: false,
+        flusher: Some(Flusher::default()),
         deadline: Some(Duration::from_millis(2_500)),
         created_at: at(1),
         updated_at: at(2),

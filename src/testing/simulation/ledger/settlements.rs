@@ -10,6 +10,7 @@ use crate::id::{DeliveryId, Fence};
 use crate::retry::{Decision, Verdict};
 use crate::store::{Next, Settled, Settlement};
 use crate::testing::simulation::violation::Invariant;
+use crate::time::Clock;
 
 type Fault = (Invariant, &'static str);
 
@@ -50,6 +51,7 @@ impl Book {
         self.moves(*id, next.state(), false);
         match next {
             Next::Retry(due) => self.starts_to_wait(*id, *due),
+            Next::AwaitRun => self.starts_to_wait(*id, self.time.now()),
             Next::Delivered | Next::Exhausted | Next::Gone => self.comes_to_its_end(*id),
         }
     }
@@ -145,6 +147,7 @@ fn judge_attempt(row: &Row, heard: Heard, ended: DateTime<Utc>, next: Next) -> O
         ),
         (Verdict::Failed, Next::Exhausted) if decided == Decision::GiveUp => return None,
         (Verdict::Failed, Next::Exhausted) => (Invariant::Lost, "given up before its schedule ends"),
+        (Verdict::Failed, Next::AwaitRun) => return None,
         (Verdict::Failed, Next::Retry(due)) => match decided {
             Decision::GiveUp => (
                 Invariant::AttemptsMiscounted,

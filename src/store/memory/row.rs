@@ -1,0 +1,70 @@
+//! One delivery.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::lanes::LaneNo;
+use crate::delivery::{AttemptReport, Call, Event, State, Target};
+use crate::id::{DeliveryId, Fence, WebhookId};
+use crate::store::DeliveryRecord;
+
+pub(super) struct Row {
+    pub(super) event: Arc<Event>,
+    pub(super) body: Option<Bytes>,
+    pub(super) route: Route,
+    /// `None` where the webhook was unknown when it was enqueued.
+    pub(super) lane: Option<LaneNo>,
+    pub(super) state: State,
+    pub(super) fence: Fence,
+    pub(super) claimed_at: DateTime<Utc>,
+    pub(super) lease_ends: DateTime<Utc>,
+    pub(super) attempts: u32,
+    pub(super) first_failure: Option<DateTime<Utc>>,
+    pub(super) interrupted: bool,
+    /// The number of the first run that may take it, if it awaits one, or did when it was claimed.
+    pub(super) awaits: Option<u64>,
+    pub(super) due: DateTime<Utc>,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) history: Vec<AttemptReport>,
+    pub(super) ends: u32,
+}
+
+pub(super) enum Route {
+    Webhook(WebhookId),
+    Call(Arc<Call>),
+}
+
+impl Row {
+    pub(super) fn go(&mut self, next: State) {
+        debug_assert!(
+            self.state == next || self.state.advance(next).or(self.state.replayed()) == Ok(next),
+            "{} to {next}",
+            self.state
+        );
+        self.state = next;
+    }
+
+    pub(super) fn record(&mut self, report: AttemptReport) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.history.push(report);
+    }
+
+    pub(super) fn show(&self, id: DeliveryId) -> DeliveryRecord {
+        DeliveryRecord {
+            id,
+            event: Arc::clone(&self.event),
+            body: self.body.as_ref().unwrap_or(self.event.body()).clone(),
+            target: match &self.route {
+                Route::Webhook(webhook) => Target::Webhook(webhook.clone()),
+                Route::Call(call) => Target::Call((**call).clone()),
+            },
+            state: self.state,
+            attempts: self.attempts,
+            first_failure: self.first_failure,
+            due: self.due,
+            created_at: self.created_at,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Settling and releasing.
+
+use chrono::{DateTime, Utc};
+
+use super::book::Book;
+use super::row::Row;
+use crate::delivery::{DeadReason, Outcome, Runs, State};
+use crate::id::{DeliveryId, Fence};
+use crate::store::{Next, Settled, Settlement};
+
+impl Book {
+    pub(super) fn settle(&mut self, settlement: Settlement, now: DateTime<Utc>) -> Settled {
+        let Settlement {
+            id,
+            fence,
+            attempt,
+            next,
+        } = settlement;
+        let Some(row) = self.held(id, fence) else {
+            return Settled::LeaseLost;
+        };
+        row.interrupted = false;
+        let awaited = row.awaits;
+        let outcome = attempt.as_ref().map(|attempt| attempt.outcome);
+        if let Some(attempt) = attempt {
+            if next != Next::Delivered {
+                row.first_failure.get_or_insert(attempt.finished_at());
+            }
+            row.record(attempt);
+        }
+        self.leave_flight(id);
+        let tick = self.runs_of(id).map(|runs| {
+            match outcome {
+                None => runs.handle_uncounted(id),
+                Some(_) if next == Next::Delivered => runs.handle_accepted(id),
+                Some(outcome) => runs.handle_failure(id, outcome == Outcome::TimedOut),
+            }
+            runs.tick(now)
+        });
+        match next {
+            Next::Delivered => self.finish(id, State::Delivered),
+            Next::Retry(due) if outcome.is_none() && awaited.is_some() => {
+                self.await_run(id, None, tick.map_or(due, |tick| tick.max(due)), now);
+            }
+            Next::Retry(due) => self.wait(id, due, now),
+            Next::AwaitRun => self.await_run(id, None, tick.unwrap_or(now), now),
+            Next::Exhausted => self.end(id, DeadReason::Exhausted),
+            Next::Gone => self.end(id, DeadReason::Gone),
+        }
+        self.requeue_lane_of(id, now);
+        self.forget_oldest();
+        Settled::Done
+    }
+
+    pub(super) fn release(&mut self, id: DeliveryId, fence: Fence, now: DateTime<Utc>) -> Settled {
+        let Some(row) = self.held(id, fence) else {
+            return Settled::LeaseLost;
+        };
+        let (due, awaited) = (row.due, row.awaits);
+        self.leave_flight(id);
+        if let Some(runs) = self.runs_of(id) {
+            runs.handle_uncounted(id);
+        }
+        match awaited {
+            Some(number) => self.await_run(id, Some(number), due, now),
+            None => self.wait(id, due, now),
+        }
+        Settled::Done
+    }
+
+    /// The runs of the lane that a delivery belongs to, if it has any.
+    pub(super) fn runs_of(&mut self, id: DeliveryId) -> Option<&mut Runs> {
+        let lane = self.rows.get(&id)?.lane?;
+        self.lanes.get(lane).runs.as_mut()
+    }
+
+    fn held(&mut self, id: DeliveryId, fence: Fence) -> Option<&mut Row> {
+        self.rows
+            .get_mut(&id)
+            .filter(|row| row.state == State::Sending && row.fence == fence)
+    }
+
+    pub(super) fn leave_flight(&mut self, id: DeliveryId) {
+        let Some(row) = self.rows.get(&id) else { return };
+        self.leases.remove(&(row.lease_ends, id));
+        if let Some(lane) = row.lane {
+            let waiting = self.lanes.get(lane);
+            waiting.in_flight = waiting.in_flight.saturating_sub(1);
+        }
+    }
+}
