@@ -15,8 +15,8 @@ use http::Response;
 use ringback::delivery::{AttemptReport, Event, Outcome, PlainProfile};
 use ringback::engine::{Engine, Registration, TokioTimer};
 use ringback::retry::Schedule;
-use ringback::store::{ClaimRequest, DeliveryStore, Next, Settlement, SqliteStore};
-use ringback::system::SystemClock;
+use ringback::store::{ClaimRequest, DeliveryStore, EncryptionKey, Next, Settlement, SqliteStore};
+use ringback::system::{SystemClock, SystemEntropy};
 use ringback::time::Clock;
 use ringback::transport::sender_fn;
 
@@ -29,8 +29,9 @@ const WEBHOOKS: usize = 100;
 async fn main() -> Result<(), AnyError> {
     let (small, large, claims) = arguments()?;
     let folder = tempfile::tempdir()?;
-    let few = SqliteStore::open(folder.path().join("few.db"))?;
-    let many = SqliteStore::open(folder.path().join("many.db"))?;
+    let key = EncryptionKey::generate(&SystemEntropy);
+    let few = SqliteStore::open(folder.path().join("few.db"), key.clone())?;
+    let many = SqliteStore::open(folder.path().join("many.db"), key)?;
     for (store, deliveries) in [(&few, small), (&many, large)] {
         let start = Instant::now();
         fill(store, deliveries).await?;

@@ -15,7 +15,8 @@ use http::{Request, Response};
 use ringback::delivery::{Event, PlainProfile};
 use ringback::engine::{Dispatcher, Engine, EngineBuilder, Registration, TokioTimer};
 use ringback::retry::Schedule;
-use ringback::store::{MemoryStore, SqliteStore};
+use ringback::store::{EncryptionKey, MemoryStore, SqliteStore};
+use ringback::system::SystemEntropy;
 use ringback::transport::{HttpSender, sender_fn};
 use tokio::sync::Notify;
 
@@ -65,7 +66,10 @@ async fn run(settings: &Settings, with_the_two: bool) -> Result<Duration, AnyErr
     let folder = tempfile::tempdir()?;
     let engine = match settings.store.as_str() {
         "sqlite" => with_profile(Engine::builder(
-            SqliteStore::open(folder.path().join("fairness.db"))?,
+            SqliteStore::open(
+                folder.path().join("fairness.db"),
+                EncryptionKey::generate(&SystemEntropy),
+            )?,
             sender,
             TokioTimer,
         )),

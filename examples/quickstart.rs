@@ -29,7 +29,8 @@ use ringback::engine::{
 use ringback::receive::{JsonEvents, Payload, Receiver};
 use ringback::retry::Schedule;
 use ringback::signature::{BiSignature, HmacKey, MaxAge, Verifier};
-use ringback::store::{MemoryStore, SqliteStore, TaskEnd};
+use ringback::store::{EncryptionKey, MemoryStore, SqliteStore, TaskEnd};
+use ringback::system::SystemEntropy;
 use ringback::task::{self, Accepted, AsyncParameters, Callback, TaskStatus};
 use ringback::transport::{Guard, HttpSender, HyperSender, ResponseLimits};
 use tokio::net::TcpListener;
@@ -47,7 +48,8 @@ async fn main() -> Result<(), AnyError> {
 
     // The service: a store, an engine on it, and a runner for the slow work.
     let folder = tempfile::tempdir()?;
-    let store = SqliteStore::open(folder.path().join("ringback.db"))?;
+    let key = EncryptionKey::generate(&SystemEntropy); // a service has it from its configuration
+    let store = SqliteStore::open(folder.path().join("ringback.db"), key)?;
     let schedule = Schedule::gaps([300, 600, 900].map(Duration::from_millis)).build()?;
     let profile = PlainProfile::new("callbacks", schedule).with_deadline(Duration::from_secs(1));
     let sender = HyperSender::builder().guard(guard.clone()).build();

@@ -34,11 +34,11 @@ pub trait Entropy: std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// The operating system's randomness, through a generator of the thread's own.
-#[cfg(feature = "engine")]
+#[cfg(any(feature = "engine", feature = "sqlite"))]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
-#[cfg(feature = "engine")]
+#[cfg(any(feature = "engine", feature = "sqlite"))]
 impl Entropy for SystemEntropy {
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     fn fill(&self, buffer: &mut [u8]) {

@@ -60,7 +60,8 @@ impl Worker {
     /// # Errors
     ///
     /// The store's, where waiting helps nothing: it was [closed](StoreErrorKind::Closed), or a newer version of this
-    /// crate has [taken it over](StoreErrorKind::TooNew). What was in flight is dropped then, and sent again.
+    /// crate has [taken it over](StoreErrorKind::TooNew), or another process has encrypted it under a
+    /// [key](StoreErrorKind::WrongKey) that this one was not given. What was in flight is dropped then, and sent again.
     pub async fn run_until(&self, stop: impl Future<Output = ()> + Send) -> Result<(), StoreError> {
         let mut flights = FuturesUnordered::new();
         let mut chores: FuturesUnordered<BoxFuture<'_, Chore>> = FuturesUnordered::new();
@@ -308,7 +309,10 @@ impl<'a> Shift<'a> {
 
 /// Whether no waiting helps.
 pub(super) fn is_lasting(error: &StoreError) -> bool {
-    matches!(error.kind(), StoreErrorKind::Closed | StoreErrorKind::TooNew)
+    matches!(
+        error.kind(),
+        StoreErrorKind::Closed | StoreErrorKind::TooNew | StoreErrorKind::WrongKey
+    )
 }
 
 async fn look(parts: &Parts, max: usize) -> Result<Found, StoreError> {

@@ -22,6 +22,8 @@ pub enum StoreErrorKind {
     Corrupt,
     /// The database was written by a newer version of this crate.
     TooNew,
+    /// What the store holds is encrypted under a key that was not given, or not encrypted where it should be.
+    WrongKey,
     /// The store was closed.
     Closed,
 }
@@ -53,6 +55,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Unknown => "the store was lost before it answered",
             StoreErrorKind::Corrupt => "the store holds something unreadable",
             StoreErrorKind::TooNew => "the store was written by a newer version",
+            StoreErrorKind::WrongKey => "the store is encrypted under a key that was not given",
             StoreErrorKind::Closed => "the store is closed",
         })
     }

@@ -13,6 +13,8 @@
 //! `testing` feature brings.
 
 mod deliveries;
+#[cfg(feature = "sqlite")]
+pub mod encryption;
 mod error;
 mod inspect;
 pub mod memory;
@@ -27,6 +29,8 @@ pub use deliveries::{
     ClaimRequest, Claimed, ClaimedTarget, DeliveryStore, Enqueued, NewDelivery, NewEvent, Next, Settled,
     Settlement,
 };
+#[cfg(feature = "sqlite")]
+pub use encryption::{EncryptionKey, EncryptionKeyError, EncryptionKeys, KeyId};
 pub use error::{StoreError, StoreErrorKind};
 pub use inspect::{DeliveryRecord, Inspect, Replayed};
 pub use memory::MemoryStore;

@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use http::{HeaderValue, Request};
 use ringback::auth::{AuthContext, AuthError, AuthErrorKind, AuthProvider};
 use ringback::engine::{Timer, TokioTimer};
-use ringback::store::{MemoryStore, SqliteStore};
+use ringback::store::sqlite::Durability;
+use ringback::store::{EncryptionKey, MemoryStore, SqliteStore};
 use ringback::testing::mutants::Mutant;
 use ringback::testing::{Fault, FaultyStore, ManualTime, conformance};
 use ringback::time::Clock;
@@ -32,6 +33,21 @@ async fn the_sqlite_store_passes() {
         let report = conformance::store::run_all(fresh).await;
         assert!(report.failures().is_empty(), "{report}");
     }
+}
+
+/// In files, where it is encrypted.
+#[tokio::test]
+async fn the_sqlite_store_passes_encrypted() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = AtomicUsize::new(0);
+    let report = conformance::store::run_all(async || {
+        let number = files.fetch_add(1, Ordering::Relaxed);
+        let builder = SqliteStore::builder().inline().durability(Durability::Normal);
+        let path = folder.path().join(format!("{number}.db"));
+        Arc::new(builder.open(path, EncryptionKey::new([1; 32])).unwrap())
+    })
+    .await;
+    assert!(report.failures().is_empty(), "{report}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use http::StatusCode;
 use ringback::delivery::{Event, Outcome, PlainProfile, State};
 use ringback::engine::{Engine, Registration, TokioTimer};
 use ringback::retry::Schedule;
-use ringback::store::{Inspect, SqliteStore};
+use ringback::store::{EncryptionKey, Inspect, SqliteStore};
 use ringback::transport::{Guard, HyperSender};
 
 use crate::server::{serve, status};
@@ -48,7 +48,7 @@ fn child() {
             .build()
             .unwrap();
         let guard = Guard::default().allow_http().allow_loopback();
-        let store = SqliteStore::open(&database).unwrap();
+        let store = SqliteStore::open(&database, EncryptionKey::new([1; 32])).unwrap();
         let engine = Engine::builder(
             store,
             HyperSender::builder().guard(guard.clone()).build(),
@@ -137,7 +137,7 @@ async fn a_killed_process_leaves_its_retries_to_the_next_one() {
 
     let first = start(&database, &url, "50,1500,50", Some(1_000_000));
     eventually("the file", async || database.exists()).await;
-    let store = SqliteStore::open(&database).unwrap();
+    let store = SqliteStore::open(&database, EncryptionKey::new([1; 32])).unwrap();
     let deliveries = async || store.deliveries_of(&"s".into(), &"1000000".into()).await.unwrap();
     eventually("the first delivery", async || !deliveries().await.is_empty()).await;
     let id = deliveries().await[0].id;
@@ -220,7 +220,7 @@ async fn a_hundred_kills_lose_nothing_and_repeat_only_what_was_in_flight() {
     }
 
     let last = start(&database, &url, "20", None);
-    let store = SqliteStore::open(&database).unwrap();
+    let store = SqliteStore::open(&database, EncryptionKey::new([1; 32])).unwrap();
     let event_ids = || enqueued.iter().map(|number| (*number, number.to_string()));
     let mut interrupted = 0;
     let mut undelivered: Vec<_> = event_ids().collect();

@@ -1,5 +1,6 @@
 //! The SQLite store, promise by promise.
 
+mod encryption;
 mod files;
 mod model;
 
@@ -15,12 +16,16 @@ use ringback::delivery::{
 };
 use ringback::id::{DeliveryId, EventId, Fence};
 use ringback::store::{
-    ClaimRequest, Claimed, DeliveryStore, Enqueued, Inspect, Keep, NewDelivery, NewEvent, NewTask, Next,
-    Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, SqliteStore, TaskEnd, TaskSettlement, TaskStore,
-    WebhookStore,
+    ClaimRequest, Claimed, DeliveryStore, EncryptionKey, Enqueued, Inspect, Keep, NewDelivery, NewEvent,
+    NewTask, Next, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, SqliteStore, TaskEnd,
+    TaskSettlement, TaskStore, WebhookStore,
 };
 use ringback::task::TaskStatus;
 use ringback::url::WebhookUrl;
+
+fn key(byte: u8) -> EncryptionKey {
+    EncryptionKey::new([byte; 32])
+}
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)

@@ -6,7 +6,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
+use zeroize::Zeroizing;
 
+use super::database::Database;
 use super::fault::Fault;
 use crate::auth::AuthConfig;
 use crate::delivery::Webhook;
@@ -25,16 +27,18 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// To be called at the start of each transaction: drops everything if another connection has committed.
-    pub(super) fn keep_if_current(&mut self, conn: &Connection) -> Result<(), Fault> {
+    /// To be called at the start of each transaction: drops everything if another connection has committed. Whether
+    /// everything was kept.
+    pub(super) fn keep_if_current(&mut self, conn: &Connection) -> Result<bool, Fault> {
         let version = conn
             .prepare_cached("PRAGMA data_version")?
             .query_row([], |row| row.get(0))?;
-        if version != self.version {
+        let is_current = version == self.version;
+        if !is_current {
             self.forget();
             self.version = version;
         }
-        Ok(())
+        Ok(is_current)
     }
 
     pub(super) fn forget(&mut self) {
@@ -50,17 +54,17 @@ impl Cache {
         self.auths.remove(id);
     }
 
-    pub(super) fn webhook(&mut self, conn: &Connection, id: &str) -> Result<Option<Arc<Webhook>>, Fault> {
+    pub(super) fn webhook(&mut self, conn: &Database, id: &str) -> Result<Option<Arc<Webhook>>, Fault> {
         remembered(&mut self.webhooks, id, |id| {
-            let json: Option<String> = conn
+            let json: Option<Vec<u8>> = conn
                 .prepare_cached("SELECT json FROM webhooks WHERE id = ?1")?
                 .query_row([id], |row| row.get(0))
                 .optional()?;
-            json.as_deref().map(parse_webhook).transpose()
+            json.map(|json| read_webhook(conn, id, &json)).transpose()
         })
     }
 
-    pub(super) fn auth(&mut self, conn: &Connection, id: &str) -> Result<Option<Arc<AuthRecord>>, Fault> {
+    pub(super) fn auth(&mut self, conn: &Database, id: &str) -> Result<Option<Arc<AuthRecord>>, Fault> {
         remembered(&mut self.auths, id, |id| {
             conn.prepare_cached("SELECT name, config FROM auths WHERE id = ?1")?
                 .query_row([id], |row| {
@@ -68,6 +72,7 @@ impl Cache {
                 })
                 .optional()?
                 .map(|(name, config)| {
+                    let config = Zeroizing::new(conn.open("auths.config", &[id.as_bytes()], &config)?);
                     Ok(AuthRecord {
                         id: id.into(),
                         name,
@@ -79,8 +84,9 @@ impl Cache {
     }
 }
 
-pub(super) fn parse_webhook(json: &str) -> Result<Webhook, Fault> {
-    serde_json::from_str(json).map_err(|_| Fault::Unreadable("json"))
+pub(super) fn read_webhook(conn: &Database, id: &str, json: &[u8]) -> Result<Webhook, Fault> {
+    let json = conn.open("webhooks.json", &[id.as_bytes()], json)?;
+    serde_json::from_slice(&json).map_err(|_| Fault::Unreadable("webhooks.json"))
 }
 
 fn remembered<K, V>(

@@ -13,6 +13,7 @@ use super::cache::Cache;
 use super::codec::{ceil, floor, instant, limit, optional_instant, unsigned, whole};
 use super::contents;
 use super::core::{Core, advance, last};
+use super::database::Database;
 use super::events::event;
 use super::fault::Fault;
 use super::lanes::{AWAITS_RUN, LaneNo, Lanes, next_ready};
@@ -100,7 +101,7 @@ impl Core {
 
 /// Counts attempts whose worker never reported back, and lets their deliveries wait for their turn again.
 fn interrupt_expired(
-    conn: &Connection,
+    conn: &Database,
     lanes: &mut Lanes<'_>,
     max: usize,
     now: DateTime<Utc>,
@@ -238,7 +239,7 @@ impl Head {
     /// `events` are those of this claim so far, since one event often goes to many webhooks.
     fn claimed(
         self,
-        conn: &Connection,
+        conn: &Database,
         cache: &mut Cache,
         events: &mut BTreeMap<i64, Arc<Event>>,
     ) -> Result<Claimed, Fault> {

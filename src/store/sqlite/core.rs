@@ -6,13 +6,14 @@ use rusqlite::Connection;
 
 use super::cache::Cache;
 use super::connection::{self, Durability};
+use super::database::Database;
 use super::fault::Fault;
 use crate::store::{StoreError, Wake};
 
 /// A connection and what goes with it. The methods that do the work of the store traits are in the modules of
 /// their subjects; each runs inside a transaction that [`carry_out`](Core::carry_out) has opened.
 pub(super) struct Core {
-    pub(super) conn: Connection,
+    pub(super) conn: Database,
     pub(super) cache: Cache,
     pub(super) rings: Rings,
     /// What commits are worth that make promises, and what the next one is worth as things are set.
@@ -99,7 +100,7 @@ where
 }
 
 impl Core {
-    pub(super) fn new(conn: Connection, durability: Durability, wake: Wake, task_wake: Wake) -> Self {
+    pub(super) fn new(conn: Database, durability: Durability, wake: Wake, task_wake: Wake) -> Self {
         Self {
             conn,
             cache: Cache::default(),
@@ -176,7 +177,10 @@ impl Core {
             Access::Leases | Access::Writes => "BEGIN IMMEDIATE",
         };
         self.conn.prepare_cached(sql)?.execute([])?;
-        self.cache.keep_if_current(&self.conn)
+        if !self.cache.keep_if_current(&self.conn)? {
+            self.conn.look_at_keys()?;
+        }
+        Ok(())
     }
 
     fn commit(&self) -> Result<(), Fault> {

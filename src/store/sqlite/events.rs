@@ -5,16 +5,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
-use rusqlite::Connection;
 
 use super::codec::{floor, header_lines, headers, limit, state_words, whole};
 use super::contents;
 use super::core::{advance, last};
+use super::database::Database;
 use super::fault::Fault;
 use super::lanes::Lanes;
 use crate::delivery::{DeadReason, Event, Fingerprint, State, Target};
 use crate::id::{DeliveryId, EventId, EventType, Scope, Subject};
 use crate::store::{Enqueued, NewDelivery, NewEvent};
+
+const HEADERS: &str = "events.headers";
+const FINGERPRINT: &str = "events.fingerprint";
+const BODY: &str = "events.body";
 
 /// An event to take in, with what can be worked out before the store's thread sees it.
 pub(super) struct Prepared {
@@ -35,7 +39,7 @@ impl From<NewEvent> for Prepared {
 
 /// Takes in events. The answers, and whether a lane has come to have work.
 pub(super) fn enqueue(
-    conn: &Connection,
+    conn: &Database,
     events: &[Prepared],
     now: DateTime<Utc>,
 ) -> Result<(Vec<Enqueued>, bool), Fault> {
@@ -63,8 +67,10 @@ pub(super) fn enqueue(
 }
 
 /// The row id of the event, if its id was not taken.
-fn insert_event(conn: &Connection, new: &Prepared, first_delivery: i64) -> Result<Option<i64>, Fault> {
+fn insert_event(conn: &Database, new: &Prepared, first_delivery: i64) -> Result<Option<i64>, Fault> {
     let event = &new.event;
+    let row = [event.scope().as_str().as_bytes(), event.id().as_str().as_bytes()];
+    let headers = header_lines(event.headers()).map(|lines| conn.seal(HEADERS, &row, &lines));
     let inserted = conn
         .prepare_cached(
             "INSERT INTO events (scope, event_id, kind, subject, media_type, headers, fingerprint,
@@ -77,24 +83,24 @@ fn insert_event(conn: &Connection, new: &Prepared, first_delivery: i64) -> Resul
             event.kind().as_str(),
             event.subject().map(Subject::as_str),
             event.media_type().as_bytes(),
-            header_lines(event.headers()),
-            new.fingerprint.0,
+            headers.transpose()?,
+            conn.seal(FINGERPRINT, &row, &new.fingerprint.0)?,
             first_delivery,
             limit(new.deliveries.len()),
-            event.body().as_ref(),
+            conn.seal(BODY, &row, event.body())?,
         ))?;
     Ok((inserted > 0).then(|| conn.last_insert_rowid()))
 }
 
 /// What becomes of an event whose id is taken.
-fn known(conn: &Connection, new: &Prepared) -> Result<Enqueued, Fault> {
-    let (fingerprint, first, count): ([u8; 32], i64, i64) = conn
+fn known(conn: &Database, new: &Prepared) -> Result<Enqueued, Fault> {
+    let (scope, event) = (new.event.scope().as_str(), new.event.id().as_str());
+    let (fingerprint, first, count): (Vec<u8>, i64, i64) = conn
         .prepare_cached(
             "SELECT fingerprint, first_delivery, deliveries FROM events WHERE scope = ?1 AND event_id = ?2",
         )?
-        .query_one((new.event.scope().as_str(), new.event.id().as_str()), |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
+        .query_one((scope, event), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let fingerprint = conn.open(FINGERPRINT, &[scope.as_bytes(), event.as_bytes()], &fingerprint)?;
     if fingerprint != new.fingerprint.0 {
         return Ok(Enqueued::Conflict);
     }
@@ -105,7 +111,7 @@ fn known(conn: &Connection, new: &Prepared) -> Result<Enqueued, Fault> {
 }
 
 fn insert_delivery(
-    conn: &Connection,
+    conn: &Database,
     lanes: &mut Lanes<'_>,
     id: i64,
     event: i64,
@@ -134,7 +140,7 @@ fn insert_delivery(
 }
 
 /// The event in that row.
-pub(super) fn event(conn: &Connection, id: i64) -> Result<Arc<Event>, Fault> {
+pub(super) fn event(conn: &Database, id: i64) -> Result<Arc<Event>, Fault> {
     let mut select = conn.prepare_cached(
         "SELECT scope, event_id, kind, subject, media_type, headers, body FROM events WHERE id = ?1",
     )?;
@@ -165,8 +171,11 @@ pub(super) fn event(conn: &Connection, id: i64) -> Result<Arc<Event>, Fault> {
     };
     let media_type = HeaderValue::from_bytes(bytes(4)?.unwrap_or_default())
         .map_err(|_| Fault::Unreadable("media_type"))?;
-    event = event.body(media_type, Bytes::copy_from_slice(bytes(6)?.unwrap_or_default()));
-    for header in headers(bytes(5)?.unwrap_or_default()) {
+    let identity = [text(0)?.as_bytes(), text(1)?.as_bytes()];
+    let body = conn.open(BODY, &identity, bytes(6)?.unwrap_or_default())?;
+    event = event.body(media_type, Bytes::from(body));
+    let lines = conn.open(HEADERS, &identity, bytes(5)?.unwrap_or_default())?;
+    for header in headers(&lines) {
         let (name, value) = header?;
         event = event.header(name, value);
     }

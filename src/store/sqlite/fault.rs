@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
+use crate::store::encryption::KeyId;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Why a call could not be carried out. It can be told to several callers, since a commit can fail for a whole
@@ -18,6 +19,8 @@ pub(super) enum Fault {
     Foreign,
     #[error("the file has version {0} of the tables")]
     TooNew(i64),
+    #[error("values are encrypted under the key {0}, which was not given")]
+    WrongKey(KeyId),
     #[error("the disk failed while the commit was under way")]
     CommitUnknown(Arc<rusqlite::Error>),
     #[error("the file system cannot hold a write-ahead log")]
@@ -42,6 +45,7 @@ impl Fault {
             Self::Sqlite(error) => kind_of(error),
             Self::Unreadable(_) | Self::Foreign => StoreErrorKind::Corrupt,
             Self::TooNew(_) => StoreErrorKind::TooNew,
+            Self::WrongKey(_) => StoreErrorKind::WrongKey,
             Self::CommitUnknown(_) => StoreErrorKind::Unknown,
             Self::NoLog | Self::NoThread => StoreErrorKind::Unavailable,
             Self::Closed => StoreErrorKind::Closed,

@@ -24,8 +24,24 @@
 //! # The files
 //!
 //! Beside `NAME` there are `NAME-wal`, the log to which commits are written first, and `NAME-shm`, which processes
-//! share while they have the file open. All three belong together, must lie on a local disk, and **hold secrets**:
-//! the keys of auth records, URLs, bodies. Keep them where only the service can read.
+//! share while they have the file open. All three belong together and must lie on a local disk. Keep them where only the
+//! service can read.
+//!
+//! # What is encrypted
+//!
+//! The file is opened with [keys](super::encryption), or explicitly
+//! [without](super::EncryptionKeys::dangerous_plaintext). Encrypted are, one by one and bound to their rows:
+//!
+//! - auth records (all but id and name) and webhooks (all but id and scope), since their URLs may hold secrets;
+//! - of events the body, the headers and the fingerprint; bodies that deliveries have of their own;
+//! - URLs given with calls, and how to send to them;
+//! - the beginnings of answers that history keeps;
+//! - of tasks the input, the progress, the results, the description of a failure, and all three URIs.
+//!
+//! Not encrypted is what the store looks for or people look at: ids (also those of scopes, subjects, credentials, and keys
+//! of messages received), names of auth records, types of event, media types, the scheme, host and port of URLs given with
+//! calls (the names of their lanes), error codes, limits, states, counts, sizes and instants. So ids and types should not be
+//! secrets.
 //!
 //! The file says in its header whose it is; one of another application, or one that a newer version of this crate
 //! has written, is refused and not touched. Older versions of the tables are brought up to date when the file is
@@ -54,7 +70,8 @@
 //! use std::sync::Arc;
 //! use chrono::DateTime;
 //! use ringback::delivery::Event;
-//! use ringback::store::{DeliveryStore, Enqueued, NewEvent, SqliteStore};
+//! use ringback::store::{DeliveryStore, EncryptionKey, Enqueued, NewEvent, SqliteStore};
+//! use ringback::system::SystemEntropy;
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let folder = tempfile::tempdir()?;
@@ -63,16 +80,19 @@
 //! let new = NewEvent { event, deliveries: vec![] };
 //! let now = DateTime::UNIX_EPOCH;
 //!
-//! let store = SqliteStore::open(&path)?;
+//! // A service has its key from the secrets of its deployment.
+//! let key = EncryptionKey::generate(&SystemEntropy);
+//! let store = SqliteStore::open(&path, key.clone())?;
 //! assert_eq!(store.enqueue(vec![new.clone()], now).await?, [Enqueued::Fresh(vec![])]);
 //! drop(store);
 //!
-//! let store = SqliteStore::open(&path)?;
+//! let store = SqliteStore::open(&path, key)?;
 //! assert_eq!(store.enqueue(vec![new], now).await?, [Enqueued::Duplicate(vec![])]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```
 
+mod anew;
 mod attempts;
 mod cache;
 mod claims;
@@ -80,6 +100,7 @@ mod codec;
 mod connection;
 mod contents;
 mod core;
+mod database;
 mod events;
 mod fault;
 mod inspect;
@@ -98,12 +119,15 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+pub use self::anew::EncryptedAnew;
+use self::anew::Pass;
 pub use self::connection::Durability;
 use self::connection::Settings;
 use self::core::{Access, Core, Submitted};
+use self::database::Database;
 use self::fault::Fault;
 use self::runner::Runner;
-use super::{StoreError, StoreErrorKind, Wake};
+use super::{EncryptionKeys, StoreError, StoreErrorKind, Wake};
 
 /// Keeps everything in an SQLite file. See the [module](self).
 ///
@@ -117,18 +141,20 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens a file, or makes it, with the [builder's](Self::builder) defaults.
+    /// Opens a file, or makes it, with the [builder's](Self::builder) defaults. What it keeps is encrypted under the key,
+    /// or under the first of several [`EncryptionKeys`].
     ///
     /// # Errors
     ///
     /// [`StoreErrorKind::Unavailable`] if the file cannot be opened or stays busy, [`StoreErrorKind::Corrupt`] if
     /// it is no SQLite file or another application's, [`StoreErrorKind::TooNew`] if a newer version of this crate
-    /// has written it.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::builder().open(path)
+    /// has written it, [`StoreErrorKind::WrongKey`] if something in it may be encrypted under a key that was not given, or
+    /// not be encrypted, without [leave](EncryptionKeys::and_plaintext). Nothing is changed then.
+    pub fn open(path: impl AsRef<Path>, keys: impl Into<EncryptionKeys>) -> Result<Self, StoreError> {
+        Self::builder().open(path, keys)
     }
 
-    /// A store of which nothing remains, for tests.
+    /// A store of which nothing remains, for tests. It is not encrypted.
     ///
     /// # Errors
     ///
@@ -140,6 +166,31 @@ impl SqliteStore {
     /// Says how to open a store.
     pub fn builder() -> SqliteStoreBuilder {
         SqliteStoreBuilder::default()
+    }
+
+    /// Encrypts under the newest key what is under older ones, or under none, and then strikes those off the file's list, so
+    /// that they are not asked for any more when it is opened. What the steps of replacing a key are: see
+    /// [`encryption`](super::encryption).
+    ///
+    /// It goes through everything in the file, 256 rows in a commit of their own, while other calls are carried out in
+    /// between, here and in other processes. Dropping the future ends it after such a step; asked again, it starts from the
+    /// beginning, and has less to do. With nothing to do, it returns at once.
+    ///
+    /// What was overwritten can remain in unused pages of the file and of its log, until those are used again: to be rid of
+    /// it, run `VACUUM` and `PRAGMA wal_checkpoint(TRUNCATE)` from any SQLite client.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails. What it has done by then stays done.
+    pub async fn encrypt_anew(&self) -> Result<EncryptedAnew, StoreError> {
+        let mut pass = Pass::default();
+        loop {
+            let step = std::mem::take(&mut pass);
+            match self.writes(move |core| core.encrypt_anew(&step)).await? {
+                Ok(done) => return Ok(done),
+                Err(left) => pass = left,
+            }
+        }
     }
 
     /// Carries out what was asked before, and closes the file. Whatever is asked later, of this store or a clone of
@@ -198,14 +249,16 @@ impl fmt::Debug for SqliteStore {
 ///
 /// ```
 /// use std::time::Duration;
+/// use ringback::store::EncryptionKey;
 /// use ringback::store::sqlite::{Durability, SqliteStore};
+/// use ringback::system::SystemEntropy;
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("ringback.db");
 /// let store = SqliteStore::builder()
 ///     .durability(Durability::Normal)
 ///     .busy_timeout(Duration::from_secs(2))
-///     .open(path)?;
+///     .open(path, EncryptionKey::generate(&SystemEntropy))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -249,9 +302,13 @@ impl SqliteStoreBuilder {
     /// # Errors
     ///
     /// As [`SqliteStore::open`].
-    pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+    pub fn open(
+        self,
+        path: impl AsRef<Path>,
+        keys: impl Into<EncryptionKeys>,
+    ) -> Result<SqliteStore, StoreError> {
         let conn = connection::open_file(path.as_ref(), self.settings)?;
-        Ok(self.store(conn)?)
+        Ok(self.store(conn, keys.into())?)
     }
 
     /// Opens a store of which nothing remains, for tests.
@@ -261,10 +318,11 @@ impl SqliteStoreBuilder {
     /// As [`SqliteStore::open_in_memory`].
     pub fn open_in_memory(self) -> Result<SqliteStore, StoreError> {
         let conn = connection::open_in_memory(self.settings)?;
-        Ok(self.store(conn)?)
+        Ok(self.store(conn, EncryptionKeys::dangerous_plaintext())?)
     }
 
-    fn store(self, conn: Connection) -> Result<SqliteStore, Fault> {
+    fn store(self, conn: Connection, keys: EncryptionKeys) -> Result<SqliteStore, Fault> {
+        let conn = Database::unlock(conn, keys)?;
         let (wake, task_wake) = (Wake::default(), Wake::default());
         let core = Core::new(conn, self.settings.durability, wake.clone(), task_wake.clone());
         let runner = if self.inline {

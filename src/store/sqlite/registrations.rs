@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use zeroize::Zeroizing;
 
-use super::cache::parse_webhook;
+use super::cache::read_webhook;
 use super::codec::whole;
 use super::core::Core;
 use super::fault::Fault;
@@ -15,7 +16,10 @@ use crate::store::AuthRecord;
 
 impl Core {
     pub(super) fn save_webhook(&mut self, webhook: &Webhook, now: DateTime<Utc>) -> Result<(), Fault> {
-        let json = serde_json::to_string(webhook).map_err(|_| Fault::Unreadable("json"))?;
+        let json = serde_json::to_vec(webhook).map_err(|_| Fault::Unreadable("webhooks.json"))?;
+        let json = self
+            .conn
+            .seal("webhooks.json", &[webhook.id.as_str().as_bytes()], &json)?;
         self.conn
             .prepare_cached(
                 "INSERT INTO webhooks (id, scope, json) VALUES (?1, ?2, ?3)
@@ -48,24 +52,24 @@ impl Core {
 
     pub(super) fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, Fault> {
         self.conn
-            .prepare_cached("SELECT json FROM webhooks WHERE scope = ?1 ORDER BY id")?
+            .prepare_cached("SELECT id, json FROM webhooks WHERE scope = ?1 ORDER BY id")?
             .query_and_then([scope.as_str()], |row| {
-                parse_webhook(&row.get::<_, String>(0)?).map(Arc::new)
+                let (id, json): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+                read_webhook(&self.conn, &id, &json).map(Arc::new)
             })?
             .collect()
     }
 
     pub(super) fn save_auth(&mut self, record: &AuthRecord) -> Result<(), Fault> {
+        let id = record.id.as_str();
+        let config = Zeroizing::new(record.config.dangerous_to_bytes());
+        let config = self.conn.seal("auths.config", &[id.as_bytes()], &config)?;
         self.conn
             .prepare_cached(
                 "INSERT INTO auths (id, name, config) VALUES (?1, ?2, ?3)
                  ON CONFLICT (id) DO UPDATE SET name = excluded.name, config = excluded.config",
             )?
-            .execute((
-                record.id.as_str(),
-                &record.name,
-                record.config.dangerous_to_bytes(),
-            ))?;
+            .execute((id, &record.name, config))?;
         self.cache.forget_auth(&record.id);
         Ok(())
     }

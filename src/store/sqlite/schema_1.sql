@@ -7,18 +7,23 @@ CREATE TABLE counters (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO counters (name, value) VALUES ('delivery', 0), ('number', 0), ('turn', 0), ('seen', 0), ('task', 0);
 
+-- What is marked "encrypted" is kept under one of these keys; the id of eight zero bytes stands for none. The last encrypts.
+CREATE TABLE encryption_keys (
+    number INTEGER PRIMARY KEY,
+    id     BLOB NOT NULL UNIQUE
+) STRICT;
+
 CREATE TABLE webhooks (
     id    TEXT PRIMARY KEY,
     scope TEXT NOT NULL,
-    json  TEXT NOT NULL
+    json  BLOB NOT NULL -- encrypted: the URL may hold a secret
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX webhooks_by_scope ON webhooks (scope, id);
 
--- Holds secrets.
 CREATE TABLE auths (
     id     TEXT PRIMARY KEY,
     name   TEXT NOT NULL,
-    config BLOB NOT NULL
+    config BLOB NOT NULL -- encrypted: it holds secrets
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
@@ -28,11 +33,11 @@ CREATE TABLE events (
     kind           TEXT NOT NULL,
     subject        TEXT,
     media_type     BLOB NOT NULL,
-    headers        BLOB,             -- lines of `name: value`
-    fingerprint    BLOB NOT NULL,
+    headers        BLOB,             -- encrypted: lines of `name: value`
+    fingerprint    BLOB NOT NULL,    -- encrypted: it could confirm what the body is guessed to be
     first_delivery INTEGER NOT NULL, -- its deliveries are numbered on from here
     deliveries     INTEGER NOT NULL,
-    body           BLOB NOT NULL
+    body           BLOB NOT NULL     -- encrypted
 ) STRICT;
 CREATE UNIQUE INDEX events_by_id ON events (scope, event_id);
 
@@ -81,8 +86,8 @@ CREATE INDEX deliveries_leased ON deliveries (lease_ends) WHERE state = 'sending
 -- What few deliveries have, kept apart so that the rows that change stay small.
 CREATE TABLE contents (
     delivery INTEGER PRIMARY KEY,
-    body     BLOB, -- the bytes to send, where they are not the event's own
-    call     TEXT  -- the URL given with a call, and how to send to it (JSON)
+    body     BLOB, -- encrypted: the bytes to send, where they are not the event's own
+    call     BLOB  -- encrypted: the URL given with a call, and how to send to it (JSON)
 ) STRICT;
 
 CREATE TABLE attempts (
@@ -92,7 +97,7 @@ CREATE TABLE attempts (
     duration    INTEGER NOT NULL,
     outcome     TEXT NOT NULL,
     status      INTEGER,
-    excerpt     BLOB NOT NULL,
+    excerpt     BLOB NOT NULL, -- encrypted
     PRIMARY KEY (delivery, number)
 ) STRICT, WITHOUT ROWID;
 
@@ -100,9 +105,9 @@ CREATE TABLE tasks (
     number         INTEGER PRIMARY KEY, -- in the order of creation
     id             TEXT NOT NULL UNIQUE,
     credentials_id TEXT NOT NULL,
-    request_uri    TEXT NOT NULL,
-    results_uri    TEXT NOT NULL,
-    webhook_uri    TEXT,
+    request_uri    BLOB NOT NULL,    -- encrypted
+    results_uri    BLOB NOT NULL,    -- encrypted
+    webhook_uri    BLOB,             -- encrypted
     requested_at   INTEGER NOT NULL,
     deadline       INTEGER NOT NULL,
     state          TEXT NOT NULL,    -- queued, held, paused, ended; held and paused are both Running
@@ -112,15 +117,15 @@ CREATE TABLE tasks (
     failures       INTEGER NOT NULL,
     first_failure  INTEGER,
     resumes_at     INTEGER,          -- when the lease of a held one ends, or a paused one is due
-    progress       TEXT,             -- JSON
+    progress       BLOB,             -- encrypted: JSON
     finished_at    INTEGER,
     results_until  INTEGER,          -- until when results are kept
     known_until    INTEGER,          -- until when anything is
     purged         INTEGER NOT NULL, -- whether input, results and description are gone
     error          TEXT,             -- a code, if it failed
-    description    TEXT,
-    results        BLOB,             -- if it succeeded
-    input          BLOB NOT NULL
+    description    BLOB,             -- encrypted
+    results        BLOB,             -- encrypted; if it succeeded
+    input          BLOB NOT NULL     -- encrypted
 ) STRICT;
 CREATE INDEX tasks_queued ON tasks (number) WHERE state = 'queued';
 CREATE INDEX tasks_resuming ON tasks (resumes_at, number) WHERE resumes_at IS NOT NULL;

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::attempts;
 use super::codec::{ceil, floor, state_words, whole};
 use super::core::Core;
+use super::database::Database;
 use super::fault::Fault;
 use super::lanes::{LaneNo, Lanes};
 use crate::delivery::Outcome;
@@ -43,7 +44,7 @@ impl Core {
 }
 
 fn settle(
-    conn: &Connection,
+    conn: &Database,
     lanes: &mut Lanes<'_>,
     settlement: &Settlement,
     now: DateTime<Utc>,

@@ -8,6 +8,7 @@ use rusqlite::Row;
 
 use super::codec::{ceil, floor, instant, limit, optional_instant, whole};
 use super::core::{Core, advance};
+use super::database::Database;
 use super::events::{Prepared, enqueue};
 use super::fault::Fault;
 use crate::id::{Fence, TaskId};
@@ -17,6 +18,14 @@ use crate::store::{
 use crate::task::{TaskProgress, TaskStatus};
 use crate::time::after;
 use crate::url::WebhookUrl;
+
+const REQUEST_URI: &str = "tasks.request_uri";
+const RESULTS_URI: &str = "tasks.results_uri";
+const WEBHOOK_URI: &str = "tasks.webhook_uri";
+const INPUT: &str = "tasks.input";
+const PROGRESS: &str = "tasks.progress";
+const RESULTS: &str = "tasks.results";
+const DESCRIPTION: &str = "tasks.description";
 
 /// What [`new_task`] reads, and the instant of the request after it.
 macro_rules! columns {
@@ -38,6 +47,9 @@ macro_rules! claim_columns {
 impl Core {
     pub(super) fn create_task(&mut self, task: &NewTask, now: DateTime<Utc>) -> Result<bool, Fault> {
         let number = advance(&self.conn, "task", 1)?;
+        let row = [task.id.as_str().as_bytes()];
+        let webhook_uri = task.webhook_uri.as_ref();
+        let webhook_uri = webhook_uri.map(|uri| self.conn.seal(WEBHOOK_URI, &row, uri.expose().as_bytes()));
         let created = self
             .conn
             .prepare_cached(
@@ -50,10 +62,10 @@ impl Core {
                 number,
                 task.id.as_str(),
                 &task.credentials_id,
-                &task.request_uri,
-                task.input.as_ref(),
-                &task.results_uri,
-                task.webhook_uri.as_ref().map(WebhookUrl::expose),
+                self.conn.seal(REQUEST_URI, &row, task.request_uri.as_bytes())?,
+                self.conn.seal(INPUT, &row, &task.input)?,
+                self.conn.seal(RESULTS_URI, &row, task.results_uri.as_bytes())?,
+                webhook_uri.transpose()?,
                 floor(task.deadline),
                 floor(now),
             ))?;
@@ -68,7 +80,7 @@ impl Core {
                 ", state, progress, finished_at, results_until, known_until, purged, results, error, description
                    FROM tasks WHERE id = ?1"
             ))?
-            .query_and_then([id.as_str()], record)?
+            .query_and_then([id.as_str()], |row| record(&self.conn, row))?
             .next()
             .transpose()
     }
@@ -81,7 +93,9 @@ impl Core {
                 claim_columns!(),
                 "WHERE resumes_at <= ?1 ORDER BY resumes_at, number LIMIT ?2"
             ))?
-            .query_and_then((floor(now), limit(request.max)), claimed_task)?
+            .query_and_then((floor(now), limit(request.max)), |row| {
+                claimed_task(&self.conn, row)
+            })?
             .collect::<Result<_, _>>()?;
         let queued = self
             .conn
@@ -89,7 +103,9 @@ impl Core {
                 claim_columns!(),
                 "WHERE state = 'queued' ORDER BY number LIMIT ?1"
             ))?
-            .query_and_then([limit(request.max - claimed.len())], claimed_task)?
+            .query_and_then([limit(request.max - claimed.len())], |row| {
+                claimed_task(&self.conn, row)
+            })?
             .collect::<Result<Vec<_>, _>>()?;
         claimed.extend(queued);
         let mut update = self.conn.prepare_cached(
@@ -125,7 +141,8 @@ impl Core {
         fence: Fence,
         progress: &TaskProgress,
     ) -> Result<Settled, Fault> {
-        let progress = serde_json::to_string(progress).map_err(|_| Fault::Unreadable("progress"))?;
+        let progress = serde_json::to_vec(progress).map_err(|_| Fault::Unreadable(PROGRESS))?;
+        let progress = self.conn.seal(PROGRESS, &[id.as_str().as_bytes()], &progress)?;
         let noted = self
             .conn
             .prepare_cached("UPDATE tasks SET progress = ?3 WHERE id = ?1 AND fence = ?2 AND state = 'held'")?
@@ -165,8 +182,11 @@ impl Core {
         let TaskFinish { id, fence, end, keep } = settlement;
         let (results, error, description) = match end {
             TaskEnd::Succeeded(results) => (Some(results.as_ref()), None, None),
-            TaskEnd::Failed { error, description } => (None, Some(error), Some(description)),
+            TaskEnd::Failed { error, description } => (None, Some(error), Some(description.as_bytes())),
         };
+        let row = [id.as_str().as_bytes()];
+        let results = results.map(|results| self.conn.seal(RESULTS, &row, results));
+        let description = description.map(|text| self.conn.seal(DESCRIPTION, &row, text));
         let finished = self
             .conn
             .prepare_cached(
@@ -180,9 +200,9 @@ impl Core {
                 floor(now),
                 ceil(keep.results_until),
                 ceil(keep.known_until),
-                results,
+                results.transpose()?,
                 error,
-                description,
+                description.transpose()?,
             ))?;
         if finished > 0 {
             let (_, sooner) = enqueue(&self.conn, callback, now)?;
@@ -203,7 +223,7 @@ impl Core {
             .conn
             .prepare_cached(
                 "UPDATE tasks SET purged = TRUE, input = x'', results = iif(results IS NULL, NULL, x''),
-                    description = iif(description IS NULL, NULL, '')
+                    description = iif(description IS NULL, NULL, x'')
                  WHERE number IN (SELECT number FROM tasks WHERE results_until <= ?1 AND purged = 0
                     ORDER BY results_until, number LIMIT ?2)",
             )?
@@ -244,25 +264,29 @@ fn settled(changed: usize) -> Settled {
     }
 }
 
-fn new_task(row: &Row<'_>) -> Result<NewTask, Fault> {
-    let webhook_uri: Option<String> = row.get(5)?;
+fn new_task(conn: &Database, row: &Row<'_>) -> Result<NewTask, Fault> {
+    let id: String = row.get(0)?;
+    let identity = [id.as_bytes()];
+    let bytes = |column| row.get::<_, Vec<u8>>(column);
+    let webhook_uri: Option<Vec<u8>> = row.get(5)?;
+    let webhook_uri = webhook_uri.map(|uri| {
+        let uri = conn.open_text(WEBHOOK_URI, &identity, &uri)?;
+        WebhookUrl::try_from(uri).map_err(|_| Fault::Unreadable(WEBHOOK_URI))
+    });
     Ok(NewTask {
-        id: TaskId::from(row.get::<_, String>(0)?),
         credentials_id: row.get(1)?,
-        request_uri: row.get(2)?,
-        input: Bytes::from(row.get::<_, Vec<u8>>(3)?),
-        results_uri: row.get(4)?,
-        webhook_uri: webhook_uri
-            .map(WebhookUrl::try_from)
-            .transpose()
-            .map_err(|_| Fault::Unreadable("webhook_uri"))?,
+        request_uri: conn.open_text(REQUEST_URI, &identity, &bytes(2)?)?,
+        input: Bytes::from(conn.open(INPUT, &identity, &bytes(3)?)?),
+        results_uri: conn.open_text(RESULTS_URI, &identity, &bytes(4)?)?,
+        webhook_uri: webhook_uri.transpose()?,
         deadline: instant(row.get(6)?, "deadline")?,
+        id: TaskId::from(id),
     })
 }
 
-fn claimed_task(row: &Row<'_>) -> Result<(i64, ClaimedTask), Fault> {
+fn claimed_task(conn: &Database, row: &Row<'_>) -> Result<(i64, ClaimedTask), Fault> {
     let claimed = ClaimedTask {
-        task: new_task(row)?,
+        task: new_task(conn, row)?,
         requested_at: instant(row.get(7)?, "requested_at")?,
         fence: Fence(row.get(8)?).next(),
         runs: row.get::<_, u32>(9)?.saturating_add(1),
@@ -273,15 +297,20 @@ fn claimed_task(row: &Row<'_>) -> Result<(i64, ClaimedTask), Fault> {
     Ok((row.get(13)?, claimed))
 }
 
-fn record(row: &Row<'_>) -> Result<TaskRecord, Fault> {
-    let progress: Option<String> = row.get(9)?;
+fn record(conn: &Database, row: &Row<'_>) -> Result<TaskRecord, Fault> {
+    let task = new_task(conn, row)?;
+    let identity = [task.id.as_str().as_bytes()];
+    let progress: Option<Vec<u8>> = row.get(9)?;
+    let progress = progress.map(|json| {
+        let json = conn.open(PROGRESS, &identity, &json)?;
+        serde_json::from_slice(&json).map_err(|_| Fault::Unreadable(PROGRESS))
+    });
     let state: String = row.get(8)?;
     let ended = match state.as_str() {
-        "ended" => Some(ended(row)?),
+        "ended" => Some(ended(conn, &identity, row)?),
         _ => None,
     };
     Ok(TaskRecord {
-        task: new_task(row)?,
         requested_at: instant(row.get(7)?, "requested_at")?,
         status: match (state.as_str(), &ended) {
             (_, Some(ended)) => ended.end.status(),
@@ -289,20 +318,21 @@ fn record(row: &Row<'_>) -> Result<TaskRecord, Fault> {
             ("held" | "paused", None) => TaskStatus::Running,
             _ => return Err(Fault::Unreadable("state")),
         },
-        progress: progress
-            .map(|json| serde_json::from_str(&json))
-            .transpose()
-            .map_err(|_| Fault::Unreadable("progress"))?,
+        progress: progress.transpose()?,
         ended,
+        task,
     })
 }
 
-fn ended(row: &Row<'_>) -> Result<EndedTask, Fault> {
-    let results: Option<Vec<u8>> = row.get(14)?;
+fn ended(conn: &Database, identity: &[&[u8]], row: &Row<'_>) -> Result<EndedTask, Fault> {
+    let sealed = |column| row.get::<_, Option<Vec<u8>>>(column);
     Ok(EndedTask {
-        end: match (results, row.get(15)?, row.get(16)?) {
-            (Some(results), None, None) => TaskEnd::Succeeded(results.into()),
-            (None, Some(error), Some(description)) => TaskEnd::Failed { error, description },
+        end: match (sealed(14)?, row.get(15)?, sealed(16)?) {
+            (Some(results), None, None) => TaskEnd::Succeeded(conn.open(RESULTS, identity, &results)?.into()),
+            (None, Some(error), Some(description)) => TaskEnd::Failed {
+                error,
+                description: conn.open_text(DESCRIPTION, identity, &description)?,
+            },
             _ => return Err(Fault::Unreadable("results")),
         },
         at: instant(row.get(10)?, "finished_at")?,

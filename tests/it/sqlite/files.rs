@@ -23,7 +23,7 @@ impl Folder {
 
     fn open(&self) -> SqliteStore {
         let builder = SqliteStore::builder().durability(Durability::Normal);
-        builder.open(self.path()).unwrap()
+        builder.open(self.path(), key(1)).unwrap()
     }
 
     /// The file as any SQLite client sees it.
@@ -133,7 +133,7 @@ async fn two_connections_share_limits_and_see_what_the_other_saved() {
 #[test]
 fn many_threads_share_commits_and_each_gets_its_own_answer() {
     let folder = Folder::new();
-    let store = SqliteStore::open(folder.path()).unwrap();
+    let store = SqliteStore::open(folder.path(), key(1)).unwrap();
     let saved = store.save_webhook(webhook("w", 5), at(0));
     tokio::runtime::Builder::new_current_thread()
         .build()
@@ -235,7 +235,7 @@ async fn a_busy_file_is_waited_for_but_not_for_ever() {
     let patient = folder.open();
     let impatient = SqliteStore::builder()
         .busy_timeout(Duration::from_millis(20))
-        .open(folder.path())
+        .open(folder.path(), key(1))
         .unwrap();
     let other = folder.raw();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -262,7 +262,7 @@ fn many_may_open_a_new_file_at_once() {
         let folder = Folder::new();
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| SqliteStore::open(folder.path())))
+                .map(|_| scope.spawn(|| SqliteStore::open(folder.path(), key(1))))
                 .collect();
             for thread in threads {
                 thread.join().unwrap().unwrap();
@@ -279,7 +279,10 @@ fn a_file_that_is_not_ours_is_refused_and_left_alone() {
         .execute_batch("CREATE TABLE theirs (a); PRAGMA user_version = 1")
         .unwrap();
     let before = std::fs::read(folder.path()).unwrap();
-    assert_eq!(kind(SqliteStore::open(folder.path())), StoreErrorKind::Corrupt);
+    assert_eq!(
+        kind(SqliteStore::open(folder.path(), key(1))),
+        StoreErrorKind::Corrupt
+    );
     assert_eq!(std::fs::read(folder.path()).unwrap(), before);
 
     let folder = Folder::new();
@@ -288,9 +291,15 @@ fn a_file_that_is_not_ours_is_refused_and_left_alone() {
         "no database at all, but long enough to be taken for one".repeat(20),
     )
     .unwrap();
-    assert_eq!(kind(SqliteStore::open(folder.path())), StoreErrorKind::Corrupt);
+    assert_eq!(
+        kind(SqliteStore::open(folder.path(), key(1))),
+        StoreErrorKind::Corrupt
+    );
     let nowhere = folder.path().join("no/such/folder");
-    assert_eq!(kind(SqliteStore::open(nowhere)), StoreErrorKind::Unavailable);
+    assert_eq!(
+        kind(SqliteStore::open(nowhere, key(1))),
+        StoreErrorKind::Unavailable
+    );
 }
 
 #[test]
@@ -298,5 +307,8 @@ fn a_file_of_a_newer_version_is_refused() {
     let folder = Folder::new();
     drop(folder.open());
     folder.raw().execute_batch("PRAGMA user_version = 4711").unwrap();
-    assert_eq!(kind(SqliteStore::open(folder.path())), StoreErrorKind::TooNew);
+    assert_eq!(
+        kind(SqliteStore::open(folder.path(), key(1))),
+        StoreErrorKind::TooNew
+    );
 }

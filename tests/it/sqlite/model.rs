@@ -533,7 +533,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let open = || {
             let builder = SqliteStore::builder().inline().durability(Durability::Normal);
-            builder.open(folder.path().join("ringback.db")).unwrap()
+            builder.open(folder.path().join("ringback.db"), super::key(1)).unwrap()
         };
         block_on(compare(&ops, &[open(), open(), open()]));
     }
