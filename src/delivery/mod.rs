@@ -4,10 +4,11 @@
 //! [`EventPattern`]s match gets a *delivery* of it; so does a URL that was given with a call ([`Call`]). A
 //! delivery makes *attempts*, one HTTP exchange each, until one is accepted or its schedule ends. What may
 //! follow what is the [`TRANSITIONS`] table; which delivery goes next is decided lane by lane ([`Lane`], [`Runs`]); and how
-//! a provider sends is its [`Profile`]. What was attempted is looked up with a [`HistoryQuery`], how well that went is a
+//! a provider sends is its [`Profile`]. Updates that are not worth a delivery each are gathered into a [`Digest`]. What was attempted is looked up with a [`HistoryQuery`], how well that went is a
 //! webhook's [`Health`], and how long it is kept is the [`Retention`].
 
 mod attempt;
+mod digest;
 mod event;
 mod health;
 mod history;
@@ -19,6 +20,7 @@ mod state;
 mod webhook;
 
 pub use attempt::{Attempt, AttemptReport, Outcome, RequestId, RequestIdError, SendFailure};
+pub use digest::{Digest, DigestEntry, DigestForm, Interval, IntervalError, Window};
 pub use event::{Event, EventBuilder, EventError, Fingerprint};
 pub use health::{Health, HealthLimits, HealthWarning};
 pub use history::{

@@ -1,6 +1,6 @@
 //! What must survive.
 //!
-//! A store keeps deliveries, registrations, tasks and the keys of what was received. Each of these is a trait of
+//! A store keeps deliveries, registrations, digests, tasks and the keys of what was received. Each of these is a trait of
 //! its own with a written contract; the engine asks for what it uses. Three things hold for all of them:
 //!
 //! - **No store reads a clock.** `now` is the caller's, in every call.
@@ -13,6 +13,7 @@
 //! `testing` feature brings.
 
 mod deliveries;
+mod digests;
 #[cfg(feature = "sqlite")]
 pub mod encryption;
 mod error;
@@ -29,6 +30,7 @@ pub use deliveries::{
     ClaimRequest, Claimed, ClaimedTarget, DeliveryStore, Enqueued, NewDelivery, NewEvent, Next, Settled,
     Settlement,
 };
+pub use digests::{Chunk, DigestStore, SealedWindow, TakeChunk, Update, WindowNo};
 #[cfg(feature = "sqlite")]
 pub use encryption::{EncryptionKey, EncryptionKeyError, EncryptionKeys, KeyId};
 pub use error::{StoreError, StoreErrorKind};
@@ -43,7 +45,10 @@ pub use tasks::{
 pub use wake::{Listen, Wake};
 pub use webhooks::{AuthRecord, WebhookStore};
 
-/// All that an engine asks of a store: what implements the five traits is one.
-pub trait Store: DeliveryStore + WebhookStore + Inspect + TaskStore + SeenStore {}
+/// All that an engine asks of a store: what implements the six traits is one.
+pub trait Store: DeliveryStore + WebhookStore + DigestStore + Inspect + TaskStore + SeenStore {}
 
-impl<T: DeliveryStore + WebhookStore + Inspect + TaskStore + SeenStore + ?Sized> Store for T {}
+impl<T> Store for T where
+    T: DeliveryStore + WebhookStore + DigestStore + Inspect + TaskStore + SeenStore + ?Sized
+{
+}

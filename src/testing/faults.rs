@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::SeededEntropy;
-use crate::delivery::{Attempt, Webhook};
+use crate::delivery::{Attempt, Interval, Webhook};
 use crate::engine::Timer;
-use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
-    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
-    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, StoreErrorKind,
-    TaskPause, TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
+    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
+    Enqueued, Inspect, NewEvent, NewTask, Replayed, SealedWindow, Seen, SeenKey, SeenStore, Settled,
+    Settlement, StoreError, StoreErrorKind, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore,
+    Update, Wake, WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -244,6 +245,53 @@ impl<S: WebhookStore + ?Sized> WebhookStore for FaultyStore<S> {
 
     async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
         self.through("auth", || self.store.auth(id)).await
+    }
+}
+
+#[async_trait]
+impl<S: DigestStore + ?Sized> DigestStore for FaultyStore<S> {
+    async fn record_updates(&self, updates: Vec<Update>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.through("record_updates", || self.store.record_updates(updates, now))
+            .await
+    }
+
+    async fn seal_windows(
+        &self,
+        digest: &EventType,
+        interval: Interval,
+        max: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<SealedWindow>, StoreError> {
+        self.through("seal_windows", || {
+            self.store.seal_windows(digest, interval, max, now)
+        })
+        .await
+    }
+
+    async fn next_window_end(
+        &self,
+        digest: &EventType,
+        interval: Interval,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.through("next_window_end", || {
+            self.store.next_window_end(digest, interval, now)
+        })
+        .await
+    }
+
+    async fn next_chunk(&self, window: WindowNo, max: usize) -> Result<Option<Chunk>, StoreError> {
+        self.through("next_chunk", || self.store.next_chunk(window, max))
+            .await
+    }
+
+    async fn take_chunk(
+        &self,
+        taking: TakeChunk,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Enqueued>, StoreError> {
+        self.through("take_chunk", || self.store.take_chunk(taking, now))
+            .await
     }
 }
 

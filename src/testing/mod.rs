@@ -17,7 +17,7 @@
 //!
 //! | seam | suite |
 //! |---|---|
-//! | [`DeliveryStore`], [`WebhookStore`], [`Inspect`], [`TaskStore`], [`SeenStore`] | [`conformance::store`] |
+//! | [`DeliveryStore`], [`WebhookStore`], [`DigestStore`], [`Inspect`], [`TaskStore`], [`SeenStore`] | [`conformance::store`] |
 //! | [`HttpSender`] | [`conformance::sender`] |
 //! | [`Timer`] | [`conformance::timer`] |
 //! | [`AuthProvider`] | [`conformance::auth`] |
@@ -52,6 +52,7 @@
 //!
 //! [`DeliveryStore`]: crate::store::DeliveryStore
 //! [`WebhookStore`]: crate::store::WebhookStore
+//! [`DigestStore`]: crate::store::DigestStore
 //! [`Inspect`]: crate::store::Inspect
 //! [`TaskStore`]: crate::store::TaskStore
 //! [`SeenStore`]: crate::store::SeenStore

@@ -7,7 +7,7 @@
 //! the first dot, and `data` is an object, but an array in `AUTO_REFRESH_UPDATES` \[YW, YA\]. `DATA_UPDATES`
 //! carries no data either: it names a window of time and the users to fetch with *Get User Data*. It is sent
 //! every 15 minutes if there was an update, for at most 2000 users a notification; 5000 make three \[YN\]. See
-//! [`Digest`].
+//! [`data_updates`].
 //!
 //! **How it proves itself.** Nothing is documented but advice to allow Yodlee's source addresses \[YW\]. So: a
 //! secret in the callback URL, the addresses, and the API itself, which says what is true.
@@ -55,6 +55,7 @@
 //! ```
 
 mod account;
+mod digest;
 mod event;
 mod extract;
 mod profile;
@@ -65,6 +66,7 @@ pub use account::{
     AdditionalStatus, AggregationSource, Dataset, DatasetName, ProviderAccount, ProviderAccountStatus,
     UpdateEligibility,
 };
+pub use digest::data_updates;
 pub use event::{
     AutoRefresh, AutoRefreshReason, AutoRefreshStatus, AutoRefreshUpdate, CdvStatus, Envelope, Event,
     EventName, LatestBalance, LatestBalances, Notification, OutcomeStatus, RefreshData, VerificationReason,
@@ -77,4 +79,4 @@ pub use profile::yodlee;
 pub use subscription::{
     ErrorCode, ErrorReply, SubscribeRequest, Subscription, SubscriptionList, SubscriptionTarget,
 };
-pub use window::{Digest, DigestError, PollError, PollPlan, Window};
+pub use window::{PollError, PollPlan};

@@ -1,52 +1,29 @@
-use std::num::NonZeroUsize;
-use std::ops::Range;
-
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use thiserror::Error;
 
+use crate::delivery::Window;
 use crate::json::Timestamp;
 
-/// A span of time, from its start up to and without its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Window {
-    start: DateTime<Utc>,
-    end: DateTime<Utc>,
-}
-
+/// As Yodlee writes windows.
 impl Window {
-    /// The first instant.
-    pub fn start(&self) -> DateTime<Utc> {
-        self.start
-    }
-
-    /// The first instant after.
-    pub fn end(&self) -> DateTime<Utc> {
-        self.end
-    }
-
-    /// Whether the instant is within.
-    pub fn contains(&self, instant: DateTime<Utc>) -> bool {
-        self.start <= instant && instant < self.end
-    }
-
     /// The start as a `fromDate`: whole seconds, with `Z`.
     pub fn from_date(&self) -> Timestamp {
-        whole_seconds(self.start)
+        whole_seconds(self.start())
     }
 
     /// The end as a `toDate` to ask with.
     pub fn to_date(&self) -> Timestamp {
-        whole_seconds(self.end)
+        whole_seconds(self.end())
     }
 
     /// The last second within as a `toDate`, which is how notifications print it: `10:14:59` for a window that
     /// ends at 10:15.
     pub fn last_second(&self) -> Timestamp {
         let last = self
-            .end
+            .end()
             .checked_sub_signed(TimeDelta::seconds(1))
-            .unwrap_or(self.start);
-        whole_seconds(last.max(self.start))
+            .unwrap_or(self.start());
+        whole_seconds(last.max(self.start()))
     }
 }
 
@@ -112,16 +89,16 @@ impl PollPlan {
         if end > now {
             return Err(PollError::InTheFuture);
         }
-        let (start, end) = (floor(start, 1), floor(end, 1));
+        let (start, end) = (floor_second(start), floor_second(end));
         // Rounded up, so that the first window never begins before what can be had.
         let oldest = now
             .checked_sub_signed(POLL_REACH)
             .map_or(DateTime::<Utc>::MIN_UTC, ceil_second);
         let first = start.max(oldest).min(end);
-        let lost = (start < first).then_some(Window { start, end: first });
+        let lost = (start < first).then_some(Window::new(start, first));
         Ok(Self {
             lost,
-            reachable: Window { start: first, end },
+            reachable: Window::new(first, end),
         })
     }
 
@@ -132,110 +109,32 @@ impl PollPlan {
 
     /// Where the plan ends, and the next one should start.
     pub fn end(&self) -> DateTime<Utc> {
-        self.reachable.end
+        self.reachable.end()
     }
 
     /// The windows to poll, oldest first; at most 169.
     pub fn windows(&self) -> impl Iterator<Item = Window> + use<> {
-        let end = self.reachable.end;
-        let mut start = self.reachable.start;
+        let end = self.reachable.end();
+        let mut start = self.reachable.start();
         std::iter::from_fn(move || {
             if start >= end {
                 return None;
             }
-            let window = Window {
-                start,
-                end: start
-                    .checked_add_signed(POLL_WINDOW)
-                    .map_or(end, |next| next.min(end)),
-            };
-            start = window.end;
+            let next = start.checked_add_signed(POLL_WINDOW);
+            let window = Window::new(start, next.map_or(end, |next| next.min(end)));
+            start = window.end();
             Some(window)
         })
     }
 }
 
-/// How updates are gathered into notifications: windows aligned to UTC, and at most so many users in each
-/// notification. By default 15 minutes and 2000 users \[YN\].
-///
-/// ```
-/// use chrono::{DateTime, Utc};
-/// use ringback::provider::yodlee::Digest;
-///
-/// let digest = Digest::default();
-/// let at: DateTime<Utc> = "2024-03-04T10:14:59.999Z".parse().unwrap();
-/// let window = digest.window(at);
-/// assert_eq!(window.from_date().as_str(), "2024-03-04T10:00:00Z");
-/// assert_eq!(window.last_second().as_str(), "2024-03-04T10:14:59Z");
-///
-/// let sizes: Vec<_> = digest.notifications(5000).map(|users| users.len()).collect();
-/// assert_eq!(sizes, [2000, 2000, 1000]);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Digest {
-    interval_seconds: i64,
-    max_users: NonZeroUsize,
-}
-
-/// Why an interval does not fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the interval is not a whole number of minutes that divides a day")]
-pub struct DigestError;
-
-impl Digest {
-    /// Windows of that many minutes, and that many users a notification.
-    ///
-    /// # Errors
-    ///
-    /// [`DigestError`] unless a day is a whole number of intervals, since windows begin at the same times each
-    /// day.
-    pub fn new(interval_minutes: u32, max_users: NonZeroUsize) -> Result<Self, DigestError> {
-        const MINUTES_A_DAY: u32 = 24 * 60;
-        match MINUTES_A_DAY.checked_rem(interval_minutes) {
-            Some(0) => Ok(Self {
-                interval_seconds: i64::from(interval_minutes) * 60,
-                max_users,
-            }),
-            _ => Err(DigestError),
-        }
-    }
-
-    /// The window that an update at this instant belongs to.
-    pub fn window(&self, instant: DateTime<Utc>) -> Window {
-        let start = floor(instant, self.interval_seconds);
-        let end = start.checked_add_signed(TimeDelta::seconds(self.interval_seconds));
-        Window {
-            start,
-            end: end.unwrap_or(DateTime::<Utc>::MAX_UTC),
-        }
-    }
-
-    /// Which of that many users go into each notification, in order; none if there are none.
-    pub fn notifications(&self, users: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let size = self.max_users.get();
-        (0..users)
-            .step_by(size)
-            .map(move |first| first..users.min(first.saturating_add(size)))
-    }
-}
-
-impl Default for Digest {
-    fn default() -> Self {
-        Self {
-            interval_seconds: 15 * 60,
-            max_users: const { NonZeroUsize::new(2000).unwrap() },
-        }
-    }
-}
-
-/// The last multiple of so many seconds since 1970 that is not after the instant.
-fn floor(instant: DateTime<Utc>, seconds: i64) -> DateTime<Utc> {
-    let timestamp = instant.timestamp();
-    DateTime::from_timestamp(timestamp - timestamp.rem_euclid(seconds), 0).unwrap_or(DateTime::<Utc>::MIN_UTC)
+/// The last whole second that is not after the instant.
+fn floor_second(instant: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp(instant.timestamp(), 0).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
 fn ceil_second(instant: DateTime<Utc>) -> DateTime<Utc> {
-    let floored = floor(instant, 1);
+    let floored = floor_second(instant);
     if floored == instant {
         instant
     } else {
@@ -287,52 +186,13 @@ mod tests {
         assert_eq!(all.unwrap().windows().count(), 0);
     }
 
-    #[test]
-    fn windows_are_half_open_and_aligned() {
-        let digest = Digest::default();
-        for (instant, start) in [
-            ("2024-03-04T10:00:00Z", "2024-03-04T10:00:00Z"),
-            ("2024-03-04T10:14:59.999999999Z", "2024-03-04T10:00:00Z"),
-            ("2024-03-04T10:15:00Z", "2024-03-04T10:15:00Z"),
-            ("1969-12-31T23:59:59Z", "1969-12-31T23:45:00Z"),
-        ] {
-            assert_eq!(digest.window(at(instant)).start(), at(start), "{instant}");
-        }
-        for end in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
-            let _ = digest.window(end);
-        }
-    }
-
-    #[test]
-    fn users_are_split_evenly() {
-        let sizes = |users| {
-            Digest::default()
-                .notifications(users)
-                .map(|range| range.len())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(sizes(0), [0; 0]);
-        assert_eq!(sizes(2000), [2000]);
-        assert_eq!(sizes(2001), [2000, 1]);
-        assert_eq!(sizes(5000), [2000, 2000, 1000]);
-    }
-
-    #[test]
-    fn intervals_must_divide_a_day() {
-        let users = NonZeroUsize::MIN;
-        assert_eq!(Digest::new(15, users).unwrap().interval_seconds, 900);
-        for minutes in [0, 7, 1441, u32::MAX] {
-            assert_eq!(Digest::new(minutes, users), Err(DigestError), "{minutes}");
-        }
-    }
-
     proptest! {
         #[test]
         fn plans_cover_all_that_can_be_had(back in 0_i64..2_000_000_000, length in 0_i64..2_000_000_000, nanos in 0_i64..1_000_000_000) {
             let now = at("2024-03-11T12:00:00.25Z");
             let end = now - TimeDelta::milliseconds(back.min(length)) - TimeDelta::nanoseconds(nanos);
             let plan = PollPlan::new(end - TimeDelta::milliseconds(length), end, now).unwrap();
-            let mut next = plan.lost().map_or(plan.reachable.start, |lost| lost.end());
+            let mut next = plan.lost().map_or(plan.reachable.start(), |lost| lost.end());
             for window in plan.windows() {
                 prop_assert_eq!(window.start(), next);
                 prop_assert!(window.end() - window.start() <= POLL_WINDOW);
@@ -340,13 +200,6 @@ mod tests {
                 next = window.end();
             }
             prop_assert_eq!(next, plan.end());
-        }
-
-        #[test]
-        fn every_user_is_in_one_notification(users in 0_usize..20_000, size in 1_usize..5000) {
-            let digest = Digest::new(15, NonZeroUsize::new(size).unwrap()).unwrap();
-            let all: Vec<_> = digest.notifications(users).flatten().collect();
-            prop_assert_eq!(all, (0..users).collect::<Vec<_>>());
         }
     }
 }

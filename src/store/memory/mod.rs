@@ -2,6 +2,7 @@
 
 mod book;
 mod claims;
+mod digests;
 mod events;
 mod inspect;
 mod lanes;
@@ -19,15 +20,17 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use self::book::Book;
+use self::digests::Digests;
 use self::seen::SeenKeys;
 use self::tasks::Tasks;
 use super::{
-    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
-    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskPause,
-    TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
+    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
+    Enqueued, Inspect, NewEvent, NewTask, Replayed, SealedWindow, Seen, SeenKey, SeenStore, Settled,
+    Settlement, StoreError, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake,
+    WebhookStore, WindowNo,
 };
-use crate::delivery::{Attempt, Webhook};
-use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::delivery::{Attempt, Interval, Webhook};
+use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::task::TaskProgress;
 
 /// Keeps everything in memory: for tests, and for what may be lost with the process.
@@ -65,6 +68,7 @@ pub struct MemoryStore {
 struct State {
     book: Book,
     auths: BTreeMap<AuthId, Arc<AuthRecord>>,
+    digests: Digests,
     tasks: Tasks,
     seen: SeenKeys,
 }
@@ -208,6 +212,61 @@ impl WebhookStore for MemoryStore {
 
     async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
         Ok(self.state().auths.get(id).cloned())
+    }
+}
+
+#[async_trait]
+impl DigestStore for MemoryStore {
+    async fn record_updates(&self, updates: Vec<Update>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        updates
+            .into_iter()
+            .for_each(|update| state.digests.record(update, now));
+        Ok(())
+    }
+
+    async fn seal_windows(
+        &self,
+        digest: &EventType,
+        interval: Interval,
+        max: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<SealedWindow>, StoreError> {
+        Ok(self.state().digests.seal(digest, interval, max, now))
+    }
+
+    async fn next_window_end(
+        &self,
+        digest: &EventType,
+        interval: Interval,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(self.state().digests.next_end(digest, interval, now))
+    }
+
+    async fn next_chunk(&self, window: WindowNo, max: usize) -> Result<Option<Chunk>, StoreError> {
+        Ok(self.state().digests.next_chunk(window, max))
+    }
+
+    async fn take_chunk(
+        &self,
+        taking: TakeChunk,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Enqueued>, StoreError> {
+        let enqueued = {
+            let mut state = self.state();
+            let State { book, digests, .. } = &mut *state;
+            if !digests.is_next(&taking) {
+                return Ok(None);
+            }
+            let enqueued = book.enqueue(taking.notification, now);
+            if enqueued != Enqueued::Conflict {
+                digests.take(taking.window, &taking.through);
+            }
+            enqueued
+        };
+        self.wake.ring();
+        Ok(Some(enqueued))
     }
 }
 

@@ -101,6 +101,7 @@ mod connection;
 mod contents;
 mod core;
 mod database;
+mod digests;
 mod events;
 mod fault;
 mod inspect;

@@ -5,7 +5,7 @@ CREATE TABLE counters (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO counters (name, value) VALUES ('delivery', 0), ('number', 0), ('turn', 0), ('seen', 0), ('task', 0);
+INSERT INTO counters (name, value) VALUES ('delivery', 0), ('number', 0), ('turn', 0), ('seen', 0), ('task', 0), ('window', 0);
 
 -- What is marked "encrypted" is kept under one of these keys; the id of eight zero bytes stands for none. The last encrypts.
 CREATE TABLE encryption_keys (
@@ -99,6 +99,36 @@ CREATE TABLE attempts (
     status      INTEGER,
     excerpt     BLOB NOT NULL, -- encrypted
     PRIMARY KEY (delivery, number)
+) STRICT, WITHOUT ROWID;
+
+-- Where updates of a digest and scope go.
+CREATE TABLE digests (
+    digest TEXT NOT NULL,
+    scope  TEXT NOT NULL,
+    closed INTEGER, -- up to when its windows are sealed
+    PRIMARY KEY (digest, scope)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE digest_windows (
+    number INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL,
+    scope  TEXT NOT NULL,
+    starts INTEGER NOT NULL,
+    ends   INTEGER NOT NULL,
+    sealed INTEGER NOT NULL,
+    chunks INTEGER NOT NULL -- how many of its chunks were taken
+) STRICT;
+CREATE INDEX digest_windows_by_end ON digest_windows (digest, sealed, ends);
+CREATE INDEX digest_windows_by_start ON digest_windows (digest, starts) WHERE sealed = 0;
+CREATE INDEX digest_windows_open ON digest_windows (digest, scope) WHERE sealed = 0;
+
+CREATE TABLE digest_users (
+    window  INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    updates INTEGER NOT NULL, -- how many were merged
+    first   INTEGER NOT NULL,
+    last    INTEGER NOT NULL,
+    PRIMARY KEY (window, subject)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tasks (

@@ -11,12 +11,13 @@ use super::attempts;
 use super::core::advance;
 use super::events::{self, Prepared};
 use super::tasks::TaskFinish;
-use crate::delivery::{Attempt, Webhook};
-use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::delivery::{Attempt, Interval, Webhook};
+use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
-    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
-    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskPause,
-    TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
+    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
+    Enqueued, Inspect, NewEvent, NewTask, Replayed, SealedWindow, Seen, SeenKey, SeenStore, Settled,
+    Settlement, StoreError, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake,
+    WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -99,6 +100,56 @@ impl WebhookStore for SqliteStore {
     async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
         let id = id.clone();
         self.reads(move |core| core.auth(&id)).await
+    }
+}
+
+#[async_trait]
+impl DigestStore for SqliteStore {
+    async fn record_updates(&self, updates: Vec<Update>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.writes(move |core| core.record_updates(&updates, now)).await
+    }
+
+    async fn seal_windows(
+        &self,
+        digest: &EventType,
+        interval: Interval,
+        max: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<SealedWindow>, StoreError> {
+        let digest = digest.clone();
+        self.writes(move |core| core.seal_windows(&digest, interval, max, now))
+            .await
+    }
+
+    async fn next_window_end(
+        &self,
+        digest: &EventType,
+        interval: Interval,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let digest = digest.clone();
+        self.reads(move |core| core.next_window_end(&digest, interval, now))
+            .await
+    }
+
+    async fn next_chunk(&self, window: WindowNo, max: usize) -> Result<Option<Chunk>, StoreError> {
+        self.reads(move |core| core.next_chunk(window, max)).await
+    }
+
+    async fn take_chunk(
+        &self,
+        taking: TakeChunk,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Enqueued>, StoreError> {
+        let TakeChunk {
+            window,
+            number,
+            through,
+            notification,
+        } = taking;
+        let notification = Prepared::from(notification);
+        self.writes(move |core| core.take_chunk(window, number, &through, &notification, now))
+            .await
     }
 }
 

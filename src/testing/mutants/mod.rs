@@ -15,6 +15,7 @@
 //! # });
 //! ```
 
+mod digests;
 mod notes;
 mod store;
 
@@ -98,6 +99,28 @@ mutants! {
     BellSilent = "bell-silent",
     /// Gives numbers out more than once.
     NumbersRepeated = "numbers-repeated",
+    /// Acknowledges every fifth update and forgets it.
+    UpdateForgotten = "update-forgotten",
+    /// Puts an update into its window and into the next one as well.
+    UpdateInTwoWindows = "update-in-two-windows",
+    /// Counts updates of one user as one.
+    UpdatesUncounted = "updates-uncounted",
+    /// Lets what comes late into a window that was sealed.
+    SealedWindowReopened = "sealed-window-reopened",
+    /// Seals windows a minute before their end.
+    SealedEarly = "sealed-early",
+    /// Gathers the updates of all scopes together.
+    DigestScopesMixed = "digest-scopes-mixed",
+    /// Gives out more users than a chunk may have.
+    ChunkTooLarge = "chunk-too-large",
+    /// Removes a chunk's users without enqueueing their notification.
+    ChunkWithoutNotification = "chunk-without-notification",
+    /// Enqueues a chunk's notification and leaves its users in the window.
+    ChunkLeftBehind = "chunk-left-behind",
+    /// Enqueues the notification of whoever takes a chunk that is taken already.
+    ChunkTakenTwice = "chunk-taken-twice",
+    /// Says that the next window ends an hour after it does.
+    WindowEndLate = "window-end-late",
     /// Stores a task's end without its callback.
     CallbackForgotten = "callback-forgotten",
     /// Finishes a task whatever fence it is given.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use crate::delivery::{Event, Webhook};
-use crate::id::{DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
-use crate::store::{Claimed, ClaimedTarget};
+use crate::delivery::{DigestEntry, Event, Webhook};
+use crate::id::{DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
+use crate::store::{Claimed, ClaimedTarget, WindowNo};
 
 #[derive(Default)]
 pub(super) struct Notes {
@@ -23,6 +23,12 @@ pub(super) struct Notes {
     /// Events enqueued once more under another id, by that id, as they were given.
     pub(super) twins: BTreeMap<(Scope, EventId), Arc<Event>>,
     pub(super) task_fences: BTreeMap<TaskId, Fence>,
+    /// How many updates were recorded.
+    pub(super) updates: usize,
+    /// The digest and scope of each window that was sealed.
+    pub(super) sealed: BTreeMap<WindowNo, (EventType, Scope)>,
+    /// What came for windows that were sealed.
+    pub(super) late: BTreeMap<WindowNo, Vec<DigestEntry>>,
 }
 
 impl Notes {

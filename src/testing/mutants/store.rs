@@ -27,8 +27,8 @@ const FORGOTTEN: usize = 3;
 
 /// A store around a working one that breaks the promise of one [`Mutant`] and keeps all the others.
 pub struct MutantStore {
-    mutant: Mutant,
-    store: Arc<dyn Store>,
+    pub(super) mutant: Mutant,
+    pub(super) store: Arc<dyn Store>,
     notes: Mutex<Notes>,
     silent: Wake,
 }
@@ -48,11 +48,11 @@ impl MutantStore {
         self.mutant
     }
 
-    fn is(&self, mutant: Mutant) -> bool {
+    pub(super) fn is(&self, mutant: Mutant) -> bool {
         self.mutant == mutant
     }
 
-    fn notes(&self) -> MutexGuard<'_, Notes> {
+    pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -64,7 +64,11 @@ impl MutantStore {
     }
 
     /// Enqueues an event once more, under an id of its own.
-    async fn enqueue_twin(&self, event: NewEvent, now: DateTime<Utc>) -> Result<Vec<DeliveryId>, StoreError> {
+    pub(super) async fn enqueue_twin(
+        &self,
+        event: NewEvent,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
         let twin = NewEvent {
             event: Arc::new(self.notes().twin(&event.event)),
             ..event

@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::delivery::{Attempt, Webhook};
-use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::delivery::{Attempt, Interval, Webhook};
+use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
-    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
-    NewEvent, NewTask, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, Store, StoreError, TaskPause,
-    TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
+    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
+    Enqueued, Inspect, NewEvent, NewTask, Replayed, SealedWindow, Seen, SeenKey, SeenStore, Settled,
+    Settlement, Store, StoreError, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake,
+    WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -87,6 +88,33 @@ pub(super) trait Hooks: Debug + Send + Sync + 'static {
         now: DateTime<Utc>,
     ) -> Result<Replayed, StoreError> {
         inner.replay(id, now).await
+    }
+
+    async fn record_updates(
+        &self,
+        inner: &dyn Store,
+        updates: Vec<Update>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        inner.record_updates(updates, now).await
+    }
+
+    async fn next_chunk(
+        &self,
+        inner: &dyn Store,
+        window: WindowNo,
+        max: usize,
+    ) -> Result<Option<Chunk>, StoreError> {
+        inner.next_chunk(window, max).await
+    }
+
+    async fn take_chunk(
+        &self,
+        inner: &dyn Store,
+        taking: TakeChunk,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Enqueued>, StoreError> {
+        inner.take_chunk(taking, now).await
     }
 }
 
@@ -164,6 +192,44 @@ impl<H: Hooks> WebhookStore for Layered<H> {
 
     async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
         self.inner.auth(id).await
+    }
+}
+
+#[async_trait]
+impl<H: Hooks> DigestStore for Layered<H> {
+    async fn record_updates(&self, updates: Vec<Update>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.hooks.record_updates(&*self.inner, updates, now).await
+    }
+
+    async fn seal_windows(
+        &self,
+        digest: &EventType,
+        interval: Interval,
+        max: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<SealedWindow>, StoreError> {
+        self.inner.seal_windows(digest, interval, max, now).await
+    }
+
+    async fn next_window_end(
+        &self,
+        digest: &EventType,
+        interval: Interval,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.inner.next_window_end(digest, interval, now).await
+    }
+
+    async fn next_chunk(&self, window: WindowNo, max: usize) -> Result<Option<Chunk>, StoreError> {
+        self.hooks.next_chunk(&*self.inner, window, max).await
+    }
+
+    async fn take_chunk(
+        &self,
+        taking: TakeChunk,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Enqueued>, StoreError> {
+        self.hooks.take_chunk(&*self.inner, taking, now).await
     }
 }
 

@@ -12,15 +12,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
 use ringback::delivery::{
-    AttemptReport, Call, Event, EventPattern, Limits, Order, Outcome, Rate, SendFailure, Target, Webhook,
+    AttemptReport, Call, Event, EventPattern, Interval, Limits, Order, Outcome, Rate, SendFailure, Target,
+    Webhook,
 };
-use ringback::id::{DeliveryId, Fence, TaskId};
+use ringback::id::{DeliveryId, EventType, Fence, TaskId};
 use ringback::retry::Flusher;
 use ringback::store::sqlite::Durability;
 use ringback::store::{
-    AuthRecord, ClaimRequest, Claimed, DeliveryStore, Inspect, Keep, MemoryStore, NewDelivery, NewEvent,
-    NewTask, Next, SeenKey, SeenStore, Settlement, SqliteStore, StoreError, TaskEnd, TaskPause,
-    TaskSettlement, TaskStore, WebhookStore,
+    AuthRecord, ClaimRequest, Claimed, DeliveryStore, DigestStore, Inspect, Keep, MemoryStore, NewDelivery,
+    NewEvent, NewTask, Next, SeenKey, SeenStore, Settlement, SqliteStore, StoreError, TakeChunk, TaskEnd,
+    TaskPause, TaskSettlement, TaskStore, Update, WebhookStore, WindowNo,
 };
 use ringback::task::TaskProgress;
 use ringback::url::WebhookUrl;
@@ -51,6 +52,19 @@ enum Op {
     SaveAuth(u8),
     RemoveAuth,
     Reserve(u32),
+    /// Scope, digest, user and interval of each.
+    Record(Vec<(u8, u8, u8, u8)>),
+    Seal {
+        digest: u8,
+        interval: u8,
+        max: usize,
+    },
+    NextChunk(i64, usize),
+    TakeChunk {
+        window: i64,
+        number: u32,
+        through: u8,
+    },
     CreateTask(u8),
     ClaimTasks {
         max: usize,
@@ -94,6 +108,12 @@ fn op() -> impl Strategy<Value = Op> {
     };
     prop_oneof![
         6 => (-50i64..400).prop_map(Op::Advance),
+        1 => (-3000i64..3000).prop_map(Op::Advance),
+        3 => vec((0u8..2, 0u8..2, 0u8..4, 0u8..3), 0..4).prop_map(Op::Record),
+        2 => (0u8..2, 0u8..3, 0usize..4).prop_map(|(digest, interval, max)| Op::Seal { digest, interval, max }),
+        1 => (0i64..8, 0usize..4).prop_map(|(window, max)| Op::NextChunk(window, max)),
+        3 => (1i64..6, 0u32..3, 0u8..4)
+            .prop_map(|(window, number, through)| Op::TakeChunk { window, number, through }),
         8 => vec(event, 0..4).prop_map(Op::Enqueue),
         12 => (0usize..7, 1u64..500).prop_map(|(max, lease_ms)| Op::Claim { max, lease_ms }),
         8 => vec((any::<usize>(), skew(), 0u8..11), 0..4).prop_map(Op::Settle),
@@ -120,7 +140,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-trait Store: DeliveryStore + WebhookStore + TaskStore + SeenStore + Inspect {}
+trait Store: DeliveryStore + WebhookStore + DigestStore + TaskStore + SeenStore + Inspect {}
 impl Store for MemoryStore {}
 impl Store for SqliteStore {}
 
@@ -295,6 +315,37 @@ impl Caller {
             }
             Op::RemoveAuth => shown(store.remove_auth(&"a0".into()).await),
             Op::Reserve(count) => shown(store.reserve_numbers(*count).await),
+            Op::Record(updates) => {
+                let updates = updates.iter().map(|(scope, digest, user, interval)| Update {
+                    scope: format!("s{scope}").into(),
+                    digest: digest_name(*digest),
+                    subject: format!("u{user}").into(),
+                    interval: length(*interval),
+                });
+                shown(store.record_updates(updates.collect(), now).await)
+            }
+            Op::Seal {
+                digest,
+                interval,
+                max,
+            } => {
+                let (digest, interval) = (digest_name(*digest), length(*interval));
+                shown(store.seal_windows(&digest, interval, *max, now).await)
+            }
+            Op::NextChunk(window, max) => shown(store.next_chunk(WindowNo(*window), *max).await),
+            Op::TakeChunk {
+                window,
+                number,
+                through,
+            } => {
+                let taking = TakeChunk {
+                    window: WindowNo(*window),
+                    number: *number,
+                    through: format!("u{through}").into(),
+                    notification: new_event((*window * 3) as u8 + *number as u8, 0, &[(*through, true)]),
+                };
+                shown(store.take_chunk(taking, now).await)
+            }
             Op::CreateTask(id) => {
                 let task = NewTask {
                     id: format!("t{id}").into(),
@@ -409,6 +460,14 @@ fn task_settlement(
     }
 }
 
+fn digest_name(digest: u8) -> EventType {
+    format!("d{digest}").into()
+}
+
+fn length(interval: u8) -> Interval {
+    Interval::of(Duration::from_secs(1 + u64::from(interval))).unwrap()
+}
+
 fn seen_key(key: u8) -> SeenKey {
     SeenKey::new("r", format!("k{key}"))
 }
@@ -428,6 +487,9 @@ async fn everything(store: &dyn Store) -> String {
     for event in 0..40 {
         let scope = format!("s{}", event % 2).into();
         text += &shown(store.deliveries_of(&scope, &format!("e{event}").into()).await);
+    }
+    for window in (1..100).map(WindowNo) {
+        text += &shown(store.next_chunk(window, 100).await);
     }
     for scope in ["s0", "s1"] {
         text += &shown(store.webhooks(&scope.into()).await);
@@ -464,6 +526,13 @@ async fn compare(ops: &[Op], stores: &[SqliteStore]) {
             memory.next_due(now).await.unwrap(),
             "{step}: {op:?}"
         );
+        for digest in [0, 1].map(digest_name) {
+            assert_eq!(
+                sqlite.next_window_end(&digest, length(1), now).await.unwrap(),
+                memory.next_window_end(&digest, length(1), now).await.unwrap(),
+                "{step}: {op:?}"
+            );
+        }
         assert_eq!(
             sqlite.next_task_due(now).await.unwrap(),
             memory.next_task_due(now).await.unwrap(),

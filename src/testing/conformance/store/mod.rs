@@ -4,6 +4,7 @@
 //! not rung when its call was answered is given half a second more.
 
 pub mod claims;
+pub mod digests;
 pub mod enqueue;
 pub mod extremes;
 pub mod lanes;
@@ -136,6 +137,21 @@ checks! {
         auth_records_are_kept,
         a_deleted_webhook_buries_what_waits,
         a_webhook_registered_anew_starts_empty;
+    digests:
+        updates_are_merged_by_user,
+        windows_are_half_open,
+        nothing_goes_into_a_sealed_window,
+        chunks_go_in_order,
+        a_chunk_and_its_notification_are_one,
+        a_chunk_is_taken_once,
+        takes_at_the_same_time_do_not_overlap,
+        a_conflict_takes_nothing,
+        sealed_windows_come_until_they_are_empty,
+        scopes_and_digests_are_kept_apart,
+        another_interval_cuts_windows,
+        a_clock_set_back_stops_nothing,
+        the_next_end_is_never_too_late,
+        the_ends_of_time_are_instants;
     tasks:
         a_task_is_created_once,
         claims_go_in_the_order_of_creation,
