@@ -12,6 +12,8 @@
 //! Instants are kept to the microsecond. Implementations are tested with the conformance suites that the
 //! `testing` feature brings.
 
+#[cfg(feature = "sqlite")]
+mod codec;
 mod deliveries;
 mod digests;
 #[cfg(feature = "sqlite")]
@@ -23,6 +25,8 @@ mod seen;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod tasks;
+#[cfg(feature = "sqlite")]
+mod waiting;
 mod wake;
 mod webhooks;
 

@@ -16,9 +16,10 @@ use super::core::{Core, advance, last};
 use super::database::Database;
 use super::events::event;
 use super::fault::Fault;
-use super::lanes::{AWAITS_RUN, LaneNo, Lanes, next_ready};
+use super::lanes::{LaneNo, Lanes, next_ready};
 use crate::delivery::{AttemptReport, CLOCK_SKEW, DeadReason, Event, Outcome};
 use crate::id::{DeliveryId, Fence};
+use crate::store::waiting::AWAITS_RUN;
 use crate::store::{ClaimRequest, Claimed, ClaimedTarget};
 use crate::time::{after, elapsed};
 
@@ -95,7 +96,7 @@ impl Core {
             .into_iter()
             .flatten()
             .min();
-        optional_instant(soonest, "ready_at")
+        Ok(optional_instant(soonest, "ready_at")?)
     }
 }
 
@@ -123,16 +124,7 @@ fn interrupt_expired(
             excerpt: Bytes::new(),
         };
         attempts::record(conn, id, history.saturating_add(1), &report)?;
-        let waiting = lanes.get(lane)?;
-        waiting.in_flight = waiting.in_flight.saturating_sub(1);
-        let waits = match &mut waiting.runs {
-            Some(runs) => {
-                runs.handle_failure(DeliveryId(id), false);
-                let tick = ceil(runs.tick(now));
-                waiting.waits_for_run(None, tick)
-            }
-            None => waiting.waits_until(floor(now)),
-        };
+        let waits = lanes.get(lane)?.interrupted(DeliveryId(id), now);
         conn.prepare_cached(
             "UPDATE deliveries SET state = 'pending', rank = ?2, due = ?3, awaits = ?4, attempts = attempts + 1,
                 history = history + 1, first_failure = coalesce(first_failure, ?5), interrupted = 1
@@ -202,9 +194,7 @@ fn take(
         ))?;
     }
     let taken: u32 = unsigned(limit(taken.len()), "in_flight")?;
-    let waiting = lanes.get(lane)?;
-    waiting.in_flight = waiting.in_flight.saturating_add(taken);
-    waiting.lane.spend(taken, now);
+    lanes.get(lane)?.take(taken, now);
     Ok(taken > 0)
 }
 

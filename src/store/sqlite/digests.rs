@@ -254,7 +254,7 @@ fn closed(conn: &Connection, digest: &EventType, scope: &Scope) -> Result<Option
         .prepare_cached("SELECT closed FROM digests WHERE digest = ?1 AND scope = ?2")?
         .query_row((digest.as_str(), scope.as_str()), |row| row.get(0))
         .optional()?;
-    optional_instant(closed.flatten(), "closed")
+    Ok(optional_instant(closed.flatten(), "closed")?)
 }
 
 fn window(row: &Row<'_>) -> Result<SealedWindow, Fault> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
+use crate::store::codec::Unreadable;
 use crate::store::encryption::KeyId;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -70,6 +71,12 @@ fn kind_of(error: &rusqlite::Error) -> StoreErrorKind {
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(Arc::new(error))
+    }
+}
+
+impl From<Unreadable> for Fault {
+    fn from(Unreadable(column): Unreadable) -> Self {
+        Self::Unreadable(column)
     }
 }
 

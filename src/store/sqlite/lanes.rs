@@ -12,9 +12,7 @@ use super::codec::{ceil, floor, limit, nanos, optional_instant, unsigned};
 use super::fault::Fault;
 use crate::delivery::{Lane, LaneKey, LaneRules, Limits, Order, Rate, Runs};
 use crate::id::DeliveryId;
-
-/// The rank of what awaits a run: after everything else, and by id.
-pub(super) const AWAITS_RUN: i64 = i64::MAX;
+use crate::store::waiting::{AWAITS_RUN, Front, Place, Waiting, number_column};
 
 /// A lane's row id. They rise in the order in which lanes were opened.
 pub(super) type LaneNo = i64;
@@ -26,41 +24,6 @@ pub(super) struct Lanes<'c> {
     now: DateTime<Utc>,
     touched: BTreeMap<LaneNo, Touched>,
     by_key: HashMap<LaneKey, Option<LaneNo>>,
-}
-
-/// What waits in one lane.
-#[derive(Clone, PartialEq)]
-pub(super) struct Waiting {
-    pub(super) lane: Lane,
-    /// Its webhook was removed: nothing in it is sent any more.
-    pub(super) doomed: bool,
-    pub(super) in_flight: u32,
-    /// The number of its last turn.
-    turn: i64,
-    place: Place,
-    /// Its webhook's flusher at work, if it has one.
-    pub(super) runs: Option<Runs>,
-}
-
-/// How a delivery that waits is written down.
-pub(super) struct Waits {
-    /// The lower goes first, and of two alike the one with the lower id.
-    pub(super) rank: i64,
-    pub(super) due: i64,
-    /// The number of the first run that may take it, if it awaits one.
-    pub(super) awaits: Option<i64>,
-}
-
-/// Where a lane stands, as in the memory store: a turn is a number and no instant, so that it does not matter to it
-/// what is done to the clock.
-#[derive(Clone, Copy, PartialEq)]
-enum Place {
-    /// It has nothing to give, or no room.
-    Nowhere,
-    /// It has something to give from that instant on.
-    Later(i64),
-    /// It waits for its turn.
-    Ready,
 }
 
 /// A lane as it was read, and as it has become.
@@ -78,7 +41,7 @@ impl Touched {
     }
 }
 
-/// What [`Waiting::read`] reads.
+/// What [`read`] reads.
 macro_rules! columns {
     () => {
         "SELECT id, key IS NULL, max_in_flight, rate_interval_ns, rate_burst, strict, enabled, in_flight,
@@ -205,7 +168,7 @@ impl<'c> Lanes<'c> {
                     .prepare_cached(concat!(columns!(), " FROM lanes WHERE id = ?1"))?;
                 let mut rows = select.query([no])?;
                 let row = rows.next()?.ok_or(Fault::Unreadable("lane"))?;
-                place.insert(Touched::new(Waiting::read(row)?))
+                place.insert(Touched::new(read(row)?))
             }
         };
         Ok(&mut touched.waiting)
@@ -244,7 +207,7 @@ impl<'c> Lanes<'c> {
         let mut ready = Vec::new();
         while let Some(row) = rows.next()? {
             let no = row.get(0)?;
-            self.touched.insert(no, Touched::new(Waiting::read(row)?));
+            self.touched.insert(no, Touched::new(read(row)?));
             ready.push(no);
         }
         Ok(ready)
@@ -259,24 +222,16 @@ impl<'c> Lanes<'c> {
         )?;
         let mut sooner = false;
         for (no, Touched { stored, mut waiting }) in std::mem::take(&mut self.touched) {
-            waiting.place = self.place(no, &mut waiting)?;
-            sooner |= match (waiting.place, stored.place) {
-                (Place::Ready, old) => old != Place::Ready,
-                (Place::Later(new), Place::Later(old)) => new < old,
-                (Place::Later(_), old) => old == Place::Nowhere,
-                (Place::Nowhere, _) => false,
-            };
+            let front = self.front(no, &waiting)?;
+            waiting.put(front, self.now);
+            sooner |= waiting.place.is_sooner_than(stored.place);
             if waiting != stored {
-                let opens_at = match waiting.place {
-                    Place::Later(at) => Some(at),
-                    Place::Nowhere | Place::Ready => None,
-                };
                 update.execute((
                     no,
                     waiting.in_flight,
                     waiting.lane.whole_at.map(ceil),
                     waiting.turn,
-                    opens_at,
+                    waiting.place.opens_at(),
                     waiting.place == Place::Ready,
                     waiting.runs.as_ref().map(runs_text).transpose()?,
                 ))?;
@@ -285,25 +240,14 @@ impl<'c> Lanes<'c> {
         Ok(sooner)
     }
 
-    fn place(&self, no: LaneNo, waiting: &mut Waiting) -> Result<Place, Fault> {
-        if waiting.doomed {
-            return Ok(match self.head(no)? {
-                Some(_) => Place::Ready,
-                None => Place::Nowhere,
-            });
-        }
-        let run = self.run_opens_at(no, waiting)?;
-        if !waiting.has_room() {
-            return Ok(Place::Nowhere); // it comes back when a place becomes free
-        }
-        let first = self.head(no)?.filter(|(rank, _)| *rank != AWAITS_RUN);
-        let soonest = [first.map(|(_, due)| due), run].into_iter().flatten().min();
-        Ok(match soonest {
-            None => Place::Nowhere,
-            Some(due) => match due.max(ceil(waiting.lane.open_at(self.now))) {
-                opens_at if opens_at <= floor(self.now) => Place::Ready,
-                opens_at => Place::Later(opens_at),
-            },
+    /// What stands at the front of a lane, as far as it matters to where the lane stands.
+    fn front(&self, no: LaneNo, waiting: &Waiting) -> Result<Front, Fault> {
+        let window_has_any = self.next_of_run(no, waiting)?.is_some();
+        let matters = waiting.doomed || waiting.has_room();
+        Ok(Front {
+            first: if matters { self.head(no)? } else { None },
+            anything_awaits: window_has_any || (waiting.runs.is_some() && self.anything_awaits(no)?),
+            window_has_any,
         })
     }
 
@@ -317,21 +261,13 @@ impl<'c> Lanes<'c> {
             .optional()?)
     }
 
-    /// Sees to the runs of a lane, and says from when on one has something to take.
-    fn run_opens_at(&self, no: LaneNo, waiting: &mut Waiting) -> Result<Option<i64>, Fault> {
-        let window_has_any = self.next_of_run(no, waiting)?.is_some();
-        let Some(runs) = &mut waiting.runs else {
-            return Ok(None);
-        };
-        let anything_awaits = window_has_any
-            || self
-                .conn
-                .prepare_cached(
-                    "SELECT 1 FROM deliveries WHERE lane = ?1 AND state = 'pending' AND rank = ?2 LIMIT 1",
-                )?
-                .exists((no, AWAITS_RUN))?;
-        runs.update(anything_awaits, window_has_any, self.now);
-        Ok(runs.opens_at(window_has_any, self.now).map(ceil))
+    fn anything_awaits(&self, no: LaneNo) -> Result<bool, Fault> {
+        Ok(self
+            .conn
+            .prepare_cached(
+                "SELECT 1 FROM deliveries WHERE lane = ?1 AND state = 'pending' AND rank = ?2 LIMIT 1",
+            )?
+            .exists((no, AWAITS_RUN))?)
     }
 
     /// What the run under way takes next.
@@ -392,82 +328,40 @@ pub(super) fn next_ready(conn: &Connection, now: i64) -> Result<Option<i64>, Fau
         .optional()?)
 }
 
-impl Waiting {
-    /// Notes that the lane has had its turn.
-    pub(super) fn served(&mut self, turn: i64) {
-        self.turn = turn;
-    }
-
-    /// How a delivery waits in it that goes once it is due.
-    pub(super) fn waits_until(&self, due: i64) -> Waits {
-        let rank = match self.lane.order {
-            Order::Any => due,
-            Order::Strict => 0,
-        };
-        Waits {
-            rank,
-            due,
-            awaits: None,
-        }
-    }
-
-    /// How a delivery waits in it that goes in a run: the next one, or an earlier one that it awaited already. If the lane
-    /// has no runs by now, once it is due.
-    pub(super) fn waits_for_run(&self, awaited: Option<i64>, due: i64) -> Waits {
-        let Some(runs) = &self.runs else {
-            return self.waits_until(due);
-        };
-        let next = number_column(runs.next_number());
-        Waits {
-            rank: AWAITS_RUN,
-            due,
-            awaits: Some(awaited.map_or(next, |number| number.min(next))),
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        let places = match self.lane.order {
-            Order::Any => self.lane.limits.in_flight.get(),
-            Order::Strict => 1,
-        };
-        self.lane.enabled && self.in_flight < places
-    }
-
-    fn read(row: &Row<'_>) -> Result<Self, Fault> {
-        let rate = match (row.get::<_, Option<i64>>(3)?, row.get::<_, Option<u32>>(4)?) {
-            (Some(interval), Some(burst)) => Some(Rate {
-                interval: Duration::from_nanos(unsigned(interval, "rate_interval_ns")?),
-                burst: NonZeroU32::new(burst).ok_or(Fault::Unreadable("rate_burst"))?,
-            }),
-            _ => None,
-        };
-        let max_in_flight = NonZeroU32::new(row.get(2)?).ok_or(Fault::Unreadable("max_in_flight"))?;
-        let lane = Lane {
-            limits: Limits {
-                in_flight: max_in_flight,
-                rate,
-            },
-            order: if row.get(5)? { Order::Strict } else { Order::Any },
-            enabled: row.get(6)?,
-            whole_at: optional_instant(row.get(8)?, "whole_at")?,
-        };
-        Ok(Self {
-            lane,
-            doomed: row.get(1)?,
-            in_flight: row.get(7)?,
-            turn: row.get(9)?,
-            place: match (row.get(11)?, row.get(10)?) {
-                (true, _) => Place::Ready,
-                (false, Some(at)) => Place::Later(at),
-                (false, None) => Place::Nowhere,
-            },
-            runs: row
-                .get::<_, Option<String>>(12)?
-                .as_deref()
-                .map(read_runs)
-                .transpose()?,
-        })
-    }
+fn read(row: &Row<'_>) -> Result<Waiting, Fault> {
+    let rate = match (row.get::<_, Option<i64>>(3)?, row.get::<_, Option<u32>>(4)?) {
+        (Some(interval), Some(burst)) => Some(Rate {
+            interval: Duration::from_nanos(unsigned(interval, "rate_interval_ns")?),
+            burst: NonZeroU32::new(burst).ok_or(Fault::Unreadable("rate_burst"))?,
+        }),
+        _ => None,
+    };
+    let max_in_flight = NonZeroU32::new(row.get(2)?).ok_or(Fault::Unreadable("max_in_flight"))?;
+    let lane = Lane {
+        limits: Limits {
+            in_flight: max_in_flight,
+            rate,
+        },
+        order: if row.get(5)? { Order::Strict } else { Order::Any },
+        enabled: row.get(6)?,
+        whole_at: optional_instant(row.get(8)?, "whole_at")?,
+    };
+    Ok(Waiting {
+        lane,
+        doomed: row.get(1)?,
+        in_flight: row.get(7)?,
+        turn: row.get(9)?,
+        place: match (row.get(11)?, row.get(10)?) {
+            (true, _) => Place::Ready,
+            (false, Some(at)) => Place::Later(at),
+            (false, None) => Place::Nowhere,
+        },
+        runs: row
+            .get::<_, Option<String>>(12)?
+            .as_deref()
+            .map(read_runs)
+            .transpose()?,
+    })
 }
 
 fn runs_text(runs: &Runs) -> Result<String, Fault> {
@@ -476,10 +370,6 @@ fn runs_text(runs: &Runs) -> Result<String, Fault> {
 
 fn read_runs(text: &str) -> Result<Runs, Fault> {
     serde_json::from_str(text).map_err(|_| Fault::Unreadable("runs"))
-}
-
-fn number_column(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn rate_columns(limits: Limits) -> (Option<i64>, Option<u32>) {

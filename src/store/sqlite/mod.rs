@@ -96,7 +96,6 @@ mod anew;
 mod attempts;
 mod cache;
 mod claims;
-mod codec;
 mod connection;
 mod contents;
 mod core;
@@ -128,6 +127,7 @@ use self::core::{Access, Core, Submitted};
 use self::database::Database;
 use self::fault::Fault;
 use self::runner::Runner;
+use super::codec;
 use super::{EncryptionKeys, StoreError, StoreErrorKind, Wake};
 
 /// Keeps everything in an SQLite file. See the [module](self).

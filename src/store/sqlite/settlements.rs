@@ -4,12 +4,11 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::attempts;
-use super::codec::{ceil, floor, state_words, whole};
+use super::codec::{floor, state_words, whole};
 use super::core::Core;
 use super::database::Database;
 use super::fault::Fault;
 use super::lanes::{LaneNo, Lanes};
-use crate::delivery::Outcome;
 use crate::id::{DeliveryId, Fence};
 use crate::store::{Next, Settled, Settlement};
 
@@ -52,8 +51,6 @@ fn settle(
     let Some(held) = held(conn, settlement.id, settlement.fence)? else {
         return Ok(Settled::LeaseLost);
     };
-    let waiting = lanes.get(held.lane)?;
-    waiting.in_flight = waiting.in_flight.saturating_sub(1);
     let (counted, failed_at) = match &settlement.attempt {
         Some(report) => {
             attempts::record(conn, settlement.id.0, held.history.saturating_add(1), report)?;
@@ -62,24 +59,8 @@ fn settle(
         }
         None => (0, None),
     };
-    let tick = waiting.runs.as_mut().map(|runs| {
-        match &settlement.attempt {
-            None => runs.handle_uncounted(settlement.id),
-            Some(_) if settlement.next == Next::Delivered => runs.handle_accepted(settlement.id),
-            Some(report) => runs.handle_failure(settlement.id, report.outcome == Outcome::TimedOut),
-        }
-        ceil(runs.tick(whole(now)))
-    });
-    let at_the_earliest = |due| if due > now { ceil(due) } else { floor(due) };
-    let waits = match settlement.next {
-        Next::Retry(due) if held.awaits.is_some() && settlement.attempt.is_none() => {
-            let due = at_the_earliest(due);
-            waiting.waits_for_run(None, tick.map_or(due, |tick| tick.max(due)))
-        }
-        Next::Retry(due) => waiting.waits_until(at_the_earliest(due)),
-        Next::AwaitRun => waiting.waits_for_run(None, tick.unwrap_or(floor(now))),
-        Next::Delivered | Next::Exhausted | Next::Gone => waiting.waits_until(held.due),
-    };
+    let waiting = lanes.get(held.lane)?;
+    let waits = waiting.settled(settlement, held.awaits, held.due, now);
     let (word, reason) = state_words(settlement.next.state());
     conn.prepare_cached(
         "UPDATE deliveries SET state = ?2, reason = ?3, rank = ?4, due = ?5, attempts = attempts + ?6, awaits = ?8,
@@ -102,15 +83,7 @@ fn release(conn: &Connection, lanes: &mut Lanes<'_>, id: DeliveryId, fence: Fenc
     let Some(held) = held(conn, id, fence)? else {
         return Ok(Settled::LeaseLost);
     };
-    let waiting = lanes.get(held.lane)?;
-    waiting.in_flight = waiting.in_flight.saturating_sub(1);
-    if let Some(runs) = &mut waiting.runs {
-        runs.handle_uncounted(id);
-    }
-    let waits = match held.awaits {
-        Some(_) => waiting.waits_for_run(held.awaits, held.due),
-        None => waiting.waits_until(held.due),
-    };
+    let waits = lanes.get(held.lane)?.released(id, held.awaits, held.due);
     conn.prepare_cached("UPDATE deliveries SET state = 'pending', rank = ?2, awaits = ?3 WHERE id = ?1")?
         .execute((id.0, waits.rank, waits.awaits))?;
     Ok(Settled::Done)

@@ -244,7 +244,7 @@ impl Core {
             .conn
             .prepare_cached("SELECT min(resumes_at) FROM tasks WHERE resumes_at IS NOT NULL")?
             .query_one([], |row| row.get(0))?;
-        optional_instant(next, "resumes_at")
+        Ok(optional_instant(next, "resumes_at")?)
     }
 }
 

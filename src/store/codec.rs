@@ -5,64 +5,71 @@ use std::time::Duration;
 use chrono::{DateTime, Timelike, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::fault::Fault;
 use crate::delivery::State;
 
+/// The column holds something that was never written there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the column {0} holds something that was never written there")]
+pub(in crate::store) struct Unreadable(pub(in crate::store) &'static str);
+
 /// An instant as the last whole microsecond before it: the present, and the past.
-pub(super) fn floor(at: DateTime<Utc>) -> i64 {
+pub(in crate::store) fn floor(at: DateTime<Utc>) -> i64 {
     at.timestamp_micros()
 }
 
 /// An instant as the first whole microsecond from it on: what must not happen earlier.
-pub(super) fn ceil(at: DateTime<Utc>) -> i64 {
+pub(in crate::store) fn ceil(at: DateTime<Utc>) -> i64 {
     let part = i64::from(!at.nanosecond().is_multiple_of(1000));
     (floor(at) + part).min(floor(DateTime::<Utc>::MAX_UTC))
 }
 
 /// The same instant without what is not kept of it.
-pub(super) fn whole(at: DateTime<Utc>) -> DateTime<Utc> {
+pub(in crate::store) fn whole(at: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(floor(at)).unwrap_or(at)
 }
 
 /// Reads an instant back. The last one that can be written stands for the end of time.
-pub(super) fn instant(micros: i64, column: &'static str) -> Result<DateTime<Utc>, Fault> {
+pub(in crate::store) fn instant(micros: i64, column: &'static str) -> Result<DateTime<Utc>, Unreadable> {
     if micros == floor(DateTime::<Utc>::MAX_UTC) {
         return Ok(DateTime::<Utc>::MAX_UTC);
     }
-    DateTime::from_timestamp_micros(micros).ok_or(Fault::Unreadable(column))
+    DateTime::from_timestamp_micros(micros).ok_or(Unreadable(column))
 }
 
-pub(super) fn optional_instant(
+pub(in crate::store) fn optional_instant(
     micros: Option<i64>,
     column: &'static str,
-) -> Result<Option<DateTime<Utc>>, Fault> {
+) -> Result<Option<DateTime<Utc>>, Unreadable> {
     micros.map(|micros| instant(micros, column)).transpose()
 }
 
-pub(super) fn micros(span: Duration) -> i64 {
+pub(in crate::store) fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn span_of_micros(micros: i64, column: &'static str) -> Result<Duration, Fault> {
+pub(in crate::store) fn span_of_micros(micros: i64, column: &'static str) -> Result<Duration, Unreadable> {
     unsigned(micros, column).map(Duration::from_micros)
 }
 
-pub(super) fn nanos(span: Duration) -> i64 {
+pub(in crate::store) fn nanos(span: Duration) -> i64 {
     i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// A number that is never negative, in a type that cannot be.
-pub(super) fn unsigned<T: TryFrom<i64>>(number: i64, column: &'static str) -> Result<T, Fault> {
-    T::try_from(number).map_err(|_| Fault::Unreadable(column))
+pub(in crate::store) fn unsigned<T: TryFrom<i64>>(
+    number: i64,
+    column: &'static str,
+) -> Result<T, Unreadable> {
+    T::try_from(number).map_err(|_| Unreadable(column))
 }
 
 /// A limit on rows; more than can be counted is no limit.
-pub(super) fn limit(max: usize) -> i64 {
+pub(in crate::store) fn limit(max: usize) -> i64 {
     i64::try_from(max).unwrap_or(i64::MAX)
 }
 
 /// The columns `state` and `reason`.
-pub(super) fn state_words(state: State) -> (&'static str, Option<&'static str>) {
+pub(in crate::store) fn state_words(state: State) -> (&'static str, Option<&'static str>) {
     match state {
         State::Held => ("held", None),
         State::Pending => ("pending", None),
@@ -72,19 +79,19 @@ pub(super) fn state_words(state: State) -> (&'static str, Option<&'static str>) 
     }
 }
 
-pub(super) fn state(word: &str, reason: Option<&str>) -> Result<State, Fault> {
+pub(in crate::store) fn state(word: &str, reason: Option<&str>) -> Result<State, Unreadable> {
     Ok(match (word, reason) {
         ("held", None) => State::Held,
         ("pending", None) => State::Pending,
         ("sending", None) => State::Sending,
         ("delivered", None) => State::Delivered,
-        ("dead", Some(reason)) => State::Dead(reason.parse().map_err(|_| Fault::Unreadable("reason"))?),
-        _ => return Err(Fault::Unreadable("state")),
+        ("dead", Some(reason)) => State::Dead(reason.parse().map_err(|_| Unreadable("reason"))?),
+        _ => return Err(Unreadable("state")),
     })
 }
 
 /// Headers as lines of `name: value`; neither names nor values can hold a line break, nor names a colon.
-pub(super) fn header_lines(headers: &HeaderMap) -> Option<Vec<u8>> {
+pub(in crate::store) fn header_lines(headers: &HeaderMap) -> Option<Vec<u8>> {
     if headers.is_empty() {
         return None;
     }
@@ -98,10 +105,12 @@ pub(super) fn header_lines(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(lines)
 }
 
-pub(super) fn headers(lines: &[u8]) -> impl Iterator<Item = Result<(HeaderName, HeaderValue), Fault>> {
+pub(in crate::store) fn headers(
+    lines: &[u8],
+) -> impl Iterator<Item = Result<(HeaderName, HeaderValue), Unreadable>> {
     lines
         .split_inclusive(|byte| *byte == b'\n')
-        .map(|line| header(line).ok_or(Fault::Unreadable("headers")))
+        .map(|line| header(line).ok_or(Unreadable("headers")))
 }
 
 fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
