@@ -1,17 +1,19 @@
 //! Whether a message is authentic.
 
-use std::fmt::Debug;
+use std::error::Error;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use http::request::Parts;
 
 use crate::signature::{Message, Refusal, Verifier};
 
 /// Lets authentic messages in, and nothing else.
 ///
-/// A [`Verifier`] is a gate; so are [`UrlSecret`](super::UrlSecret) and [`BearerToken`](super::BearerToken). One of
-/// one's own can look keys up by the request's parts, for many tenants on one route.
+/// A [`Verifier`] is a gate; so are [`UrlSecret`](super::UrlSecret) and [`BearerToken`](super::BearerToken), and
+/// [`per_sender`](super::per_sender) looks one up for each message, for many tenants on one route.
 ///
 /// # Contract
 ///
@@ -27,7 +29,9 @@ use crate::signature::{Message, Refusal, Verifier};
 ///
 /// # Errors
 ///
-/// The reason, for the receiver's own log. The sender hears the same for all of them.
+/// The reason, for the receiver's own log. The sender hears the same for every [`Refusal`].
+/// [`GateError::Unavailable`] where nobody can say at present, such as while a database of keys is down: the sender
+/// hears 503 then, and tries again.
 ///
 /// # Cancellation
 ///
@@ -36,30 +40,87 @@ use crate::signature::{Message, Refusal, Verifier};
 /// ```
 /// use async_trait::async_trait;
 /// use chrono::{DateTime, Utc};
-/// use ringback::receive::{Admission, Gate};
-/// use ringback::signature::{HmacKey, MaxAge, Message, Refusal, TruvSignature, Verifier};
+/// use ringback::receive::{Admission, Arrival, Gate, GateError};
+/// use ringback::signature::Refusal;
 ///
-/// /// Each tenant has a key of its own, named in the path.
+/// /// Lets in what a proxy in front has checked the client certificate of.
 /// #[derive(Debug)]
-/// struct ByTenant;
+/// struct CheckedByProxy;
 ///
 /// #[async_trait]
-/// impl Gate for ByTenant {
-///     async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<Admission, Refusal> {
-///         let key = match message.path() {
-///             "/hooks/acme" => HmacKey::new("acme's secret"), // an application would ask its database
-///             _ => return Err(Refusal::UnknownKey),
-///         };
-///         let key = key.map_err(|_| Refusal::UnknownKey)?;
-///         Verifier::new(TruvSignature, [key], MaxAge::unlimited()).verify(message, now)?;
-///         Ok(Admission::of_sender("acme"))
+/// impl Gate for CheckedByProxy {
+///     async fn admit(&self, arrival: &Arrival<'_>, _now: DateTime<Utc>) -> Result<Admission, GateError> {
+///         let verdict = arrival.message().sole_header(&"x-client-verify".parse().unwrap())?;
+///         match verdict {
+///             b"SUCCESS" => Ok(Admission::default()),
+///             _ => Err(Refusal::WrongSecret.into()),
+///         }
 ///     }
 /// }
 /// ```
 #[async_trait]
 pub trait Gate: Debug + Send + Sync + 'static {
     /// Lets the message in, or says why not.
-    async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<Admission, Refusal>;
+    async fn admit(&self, arrival: &Arrival<'_>, now: DateTime<Utc>) -> Result<Admission, GateError>;
+}
+
+/// A message at the gate: of what it holds, nothing is known to be true.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Arrival<'a> {
+    /// The head of the request, with the extensions that the server has put there.
+    pub head: &'a Parts,
+    /// The body as it came over the wire; where the gate is asked a second time, inflated.
+    pub body: &'a [u8],
+}
+
+impl<'a> Arrival<'a> {
+    /// That request.
+    pub fn new(head: &'a Parts, body: &'a [u8]) -> Self {
+        Self { head, body }
+    }
+
+    /// What can be signed of it.
+    pub fn message(&self) -> Message<'a> {
+        Message {
+            method: &self.head.method,
+            target: self
+                .head
+                .uri
+                .path_and_query()
+                .map_or("/", |target| target.as_str()),
+            headers: &self.head.headers,
+            body: self.body,
+        }
+    }
+}
+
+/// Shows the path alone: the rest may be secret.
+impl Debug for Arrival<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrival")
+            .field("path", &self.head.uri.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a message is not let in.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum GateError {
+    /// It is not authentic.
+    #[error("not authentic: {0}")]
+    Refused(#[from] Refusal),
+    /// Nobody can say at present whether it is: what holds the keys cannot be reached.
+    #[error("whether it is authentic cannot be said at present")]
+    Unavailable(#[source] Arc<dyn Error + Send + Sync>),
+}
+
+impl GateError {
+    /// Nobody can say at present, for this reason, which must not show a secret.
+    pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unavailable(source.into().into())
+    }
 }
 
 /// What a gate found out about a message that it let in.
@@ -85,8 +146,8 @@ impl Admission {
 
 #[async_trait]
 impl Gate for Verifier {
-    async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<Admission, Refusal> {
-        let verified = self.verify(message, now)?;
+    async fn admit(&self, arrival: &Arrival<'_>, now: DateTime<Utc>) -> Result<Admission, GateError> {
+        let verified = self.verify(&arrival.message(), now)?;
         Ok(Admission {
             signed_at: verified.signed_at,
             ..Admission::default()
@@ -96,16 +157,16 @@ impl Gate for Verifier {
 
 #[async_trait]
 impl<G: Gate + ?Sized> Gate for Arc<G> {
-    async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<Admission, Refusal> {
-        (**self).admit(message, now).await
+    async fn admit(&self, arrival: &Arrival<'_>, now: DateTime<Utc>) -> Result<Admission, GateError> {
+        (**self).admit(arrival, now).await
     }
 }
 
 #[cfg(feature = "jws")]
 #[async_trait]
 impl Gate for crate::provider::truelayer::TlVerifier {
-    async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<Admission, Refusal> {
-        let verified = self.verify(message, now)?;
+    async fn admit(&self, arrival: &Arrival<'_>, now: DateTime<Utc>) -> Result<Admission, GateError> {
+        let verified = self.verify(&arrival.message(), now)?;
         Ok(Admission {
             signed_at: verified.signed_at,
             ..Admission::default()

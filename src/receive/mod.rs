@@ -15,6 +15,10 @@
 //! | Standard Webhooks | [`StandardEvents`] | `webhook-id` | a [`Verifier`] |
 //! | anyone | [`JsonEvents`], or a [`Protocol`] of one's own | what one says | a [`Gate`] of one's own |
 //!
+//! Around them: [`per_sender`] for many tenants on one route, [`Sources`] for providers that publish their addresses,
+//! a [`Listener`] for logs and figures, and with features, a receiver in front of any tower service (`tower`) or axum
+//! route (`axum`).
+//!
 //! [`Verifier`]: crate::signature::Verifier
 //!
 //! ```
@@ -53,22 +57,34 @@
 //! twice: by the [limit](Receiver::limits), and by a hundred times its own size or 1 MiB, whichever is more. That is
 //! for senders that sign first and compress then. All refusals of the gate are the same 401.
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod coding;
 mod gate;
+mod per_sender;
 mod powens;
 mod protocol;
 mod receiver;
+mod rejection;
+mod report;
 mod secrets;
+mod sources;
 mod standard;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod truelayer;
 mod truv;
 mod yodlee;
 
-pub use gate::{Admission, Gate};
+pub use gate::{Admission, Arrival, Gate, GateError};
+pub use per_sender::per_sender;
 pub use powens::PowensEvents;
 pub use protocol::{JsonEvents, Payload, Protocol, Unreadable};
-pub use receiver::{Received, Receiver, Rejection};
+pub use receiver::{Received, Receiver};
+pub use rejection::Rejection;
+pub use report::{Ending, Listener, Report, listener_fn};
 pub use secrets::{BearerToken, UrlSecret};
+pub use sources::{PeerAddress, Sources};
 pub use standard::StandardEvents;
 pub use truelayer::{TrueLayerCallbacks, TrueLayerEvents};
 pub use truv::TruvEvents;

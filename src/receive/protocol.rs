@@ -45,7 +45,7 @@ use crate::json;
 /// ```
 pub trait Protocol: Debug + Send + Sync + 'static {
     /// What a message is read as.
-    type Event: Send;
+    type Event: Send + 'static;
 
     /// Reads a message.
     ///

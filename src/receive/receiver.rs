@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::coding::Coding;
-use super::{Admission, Gate, Payload, Protocol};
-use crate::signature::{Message, Refusal};
-use crate::store::{Seen, SeenKey, SeenStore, StoreError};
+use super::rejection::answer;
+use super::report::{Handling, NoListener, Reporting};
+use super::{Admission, Arrival, Gate, GateError, Listener, Payload, Protocol, Rejection, Sources};
+use crate::store::{Seen, SeenClaim, SeenKey, SeenStore};
 use crate::system::SystemClock;
-use crate::time::Clock;
+use crate::time::{Clock, after};
 
-/// How many messages are handled between two looks for keys that need not be kept any longer, and how many of those are
+/// How many messages begin between two looks for keys that need not be kept any longer, and how many of those are
 /// forgotten then: more than can have been added meanwhile.
 const TIDY_EVERY: u32 = 64;
 const TIDY_AT_ONCE: usize = 256;
@@ -39,13 +39,15 @@ pub struct Receiver<P> {
     name: String,
     protocol: P,
     gate: Arc<dyn Gate>,
+    sources: Option<Sources>,
     seen: Option<Arc<dyn SeenStore>>,
+    listener: Arc<dyn Listener>,
     clock: Arc<dyn Clock>,
     wire_limit: usize,
     inflated_limit: usize,
     lease: Duration,
     keep: Duration,
-    handled: AtomicU32,
+    begun: AtomicU32,
 }
 
 /// A message that is authentic.
@@ -58,6 +60,10 @@ pub struct Received<E> {
     pub key: SeenKey,
     /// What the gate found out: who sent it, and when.
     pub admission: Admission,
+    /// The right to handle it, where the receiver [remembers](Receiver::seen) what was handled: so that a handler can
+    /// mark the message as done in a transaction of its own, together with what it does
+    /// ([`SeenClaim`](crate::store::SeenClaim) says how). Otherwise the receiver does it afterwards.
+    pub claim: Option<SeenClaim>,
     /// The body, inflated if it came compressed.
     pub body: Bytes,
     /// The head of the request, as it came.
@@ -73,44 +79,6 @@ impl<E> fmt::Debug for Received<E> {
     }
 }
 
-/// Why a message was not handled. Found in the extensions of the response that [`Receiver::handle`] makes, for
-/// logs; the sender learns only the status.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum Rejection {
-    /// It is not authentic.
-    #[error("not authentic: {0}")]
-    Refused(#[from] Refusal),
-    /// The body is larger than is taken, on the wire or inflated.
-    #[error("the body is too large")]
-    TooLarge,
-    /// The body is in a coding that is not understood, or is not what its coding says.
-    #[error("the body's coding cannot be undone")]
-    Coding,
-    /// Another copy is being handled.
-    #[error("another copy is being handled")]
-    InProgress,
-    /// The store that remembers what was seen failed.
-    #[error("the store of what was seen failed")]
-    Store(#[source] Arc<StoreError>),
-    /// The handler failed. What failed is the application's to log: it may hold anything.
-    #[error("the handler failed")]
-    Handler,
-}
-
-impl Rejection {
-    /// What the sender hears. Everything that could tell someone how to forge a message sounds the same.
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::Refused(_) => StatusCode::UNAUTHORIZED,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::InProgress | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Handler => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-}
-
 impl<P: Protocol> Receiver<P> {
     /// A receiver of that protocol, whose gate lets in what is authentic. The name tells its keys from those of
     /// other receivers in one store.
@@ -119,13 +87,15 @@ impl<P: Protocol> Receiver<P> {
             name: name.into(),
             protocol,
             gate: Arc::new(gate),
+            sources: None,
             seen: None,
+            listener: Arc::new(NoListener),
             clock: Arc::new(SystemClock),
             wire_limit: 16 * 1024 * 1024,
             inflated_limit: 64 * 1024 * 1024,
             lease: Duration::from_secs(60),
             keep: Duration::from_secs(7 * 24 * 60 * 60),
-            handled: AtomicU32::new(0),
+            begun: AtomicU32::new(0),
         }
     }
 
@@ -134,6 +104,22 @@ impl<P: Protocol> Receiver<P> {
     #[must_use]
     pub fn seen(mut self, store: impl SeenStore) -> Self {
         self.seen = Some(Arc::new(store));
+        self
+    }
+
+    /// Lets in only what comes from these addresses, in addition to what the gate demands. Default: from anywhere.
+    ///
+    /// The request's extensions must say where it came from ([`PeerAddress`](super::PeerAddress)).
+    #[must_use]
+    pub fn only_from(mut self, sources: Sources) -> Self {
+        self.sources = Some(sources);
+        self
+    }
+
+    /// Tells this listener what became of each message. Default: nobody.
+    #[must_use]
+    pub fn listener(mut self, listener: impl Listener) -> Self {
+        self.listener = Arc::new(listener);
         self
     }
 
@@ -175,6 +161,20 @@ impl<P: Protocol> Receiver<P> {
         self
     }
 
+    /// Refuses what can be refused before its body is read: what comes from elsewhere than the addresses that are
+    /// [allowed](Self::only_from). [`accept`](Self::accept) and [`handle`](Self::handle) do the same; this is for
+    /// whoever reads bodies for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::ForeignAddress`], [`Rejection::UnknownAddress`].
+    pub fn check_head(&self, head: &Parts) -> Result<(), Rejection> {
+        match &self.sources {
+            Some(sources) => sources.check(head),
+            None => Ok(()),
+        }
+    }
+
     /// Verifies and reads a message, and leaves de-duplication and handling to the caller.
     ///
     /// The request must be the one that came: a scheme that signs the path needs the URI of the request line, which
@@ -183,9 +183,11 @@ impl<P: Protocol> Receiver<P> {
     ///
     /// # Errors
     ///
-    /// [`Rejection::Refused`], [`Rejection::TooLarge`], [`Rejection::Coding`].
+    /// Those of [`check_head`](Self::check_head); [`Rejection::Refused`], [`Rejection::Unavailable`],
+    /// [`Rejection::TooLarge`], [`Rejection::Coding`].
     pub async fn accept(&self, request: Request<Bytes>) -> Result<Received<P::Event>, Rejection> {
         let (head, wire) = request.into_parts();
+        self.check_head(&head)?;
         if wire.len() > self.wire_limit {
             return Err(Rejection::TooLarge);
         }
@@ -204,6 +206,7 @@ impl<P: Protocol> Receiver<P> {
             payload,
             key,
             admission,
+            claim: None,
             body,
             head,
         })
@@ -212,8 +215,8 @@ impl<P: Protocol> Receiver<P> {
     /// Does everything: verifies, reads, de-duplicates, has the handler handle, remembers, and answers.
     ///
     /// The sender hears 204 once the handler has succeeded, now or for an earlier copy; 503 with `Retry-After` while
-    /// another copy is being handled or the store fails; 500 if the handler fails; 401, 413 or 415 for what is not
-    /// let in. Never a 2xx for what was not handled.
+    /// another copy is being handled, the store fails, or nobody can say whether the message is authentic; 500 if the
+    /// handler fails; 401, 413 or 415 for what is not let in. Never a 2xx for what was not handled.
     ///
     /// A handler that panics takes this future with it, and where the sender hangs up, frameworks drop it; the lease
     /// then ends by itself. So a message is handled at least once, and a second time only if the process died, the
@@ -222,60 +225,89 @@ impl<P: Protocol> Receiver<P> {
     where
         F: AsyncFnOnce(Received<P::Event>) -> Result<(), E>,
     {
-        match self.try_handle(request, handler).await {
-            Ok(()) => answer(StatusCode::NO_CONTENT),
-            Err(rejection) => {
-                let mut response = answer(rejection.status());
-                if rejection.status() == StatusCode::SERVICE_UNAVAILABLE {
-                    response
-                        .headers_mut()
-                        .insert(RETRY_AFTER, HeaderValue::from_static("5"));
-                }
-                response.extensions_mut().insert(rejection);
-                response
+        let mut reporting = self.reporting();
+        let ended = self.try_handle(request, handler, &mut reporting).await;
+        reporting.end(ended.as_ref().copied());
+        match ended {
+            Ok(_) => answer(StatusCode::NO_CONTENT),
+            Err(rejection) => rejection.into_response(),
+        }
+    }
+
+    async fn try_handle<F, E>(
+        &self,
+        request: Request<Bytes>,
+        handler: F,
+        reporting: &mut Reporting<'_>,
+    ) -> Result<Handling, Rejection>
+    where
+        F: AsyncFnOnce(Received<P::Event>) -> Result<(), E>,
+    {
+        let Some(received) = self.take(request, reporting).await? else {
+            return Ok(Handling::Duplicate);
+        };
+        let claim = received.claim.clone();
+        match handler(received).await {
+            Ok(()) => self.finish(claim.as_ref()).await,
+            Err(_) => Err(self.abandon(claim.as_ref()).await),
+        }
+    }
+
+    /// What begins here is reported, even if it is dropped in the middle.
+    pub(super) fn reporting(&self) -> Reporting<'_> {
+        Reporting::new(&self.name, &*self.listener, &*self.clock)
+    }
+
+    /// Accepts a message, and takes a claim on it. `None` if it has been handled.
+    pub(super) async fn take(
+        &self,
+        request: Request<Bytes>,
+        reporting: &mut Reporting<'_>,
+    ) -> Result<Option<Received<P::Event>>, Rejection> {
+        let mut received = self.accept(request).await?;
+        reporting.key(&received.key);
+        let Some(seen) = &self.seen else {
+            return Ok(Some(received));
+        };
+        self.tidy(&**seen).await;
+        let now = self.clock.now();
+        match seen.begin(&received.key, self.lease, now).await? {
+            Seen::Done => Ok(None),
+            Seen::InProgress => Err(Rejection::InProgress),
+            Seen::Fresh(fence) => {
+                received.claim = Some(SeenClaim {
+                    key: received.key.clone(),
+                    fence,
+                    keep_until: after(now, self.keep),
+                });
+                Ok(Some(received))
             }
         }
     }
 
-    async fn try_handle<F, E>(&self, request: Request<Bytes>, handler: F) -> Result<(), Rejection>
-    where
-        F: AsyncFnOnce(Received<P::Event>) -> Result<(), E>,
-    {
-        let received = self.accept(request).await?;
-        let store_failed = |error| Rejection::Store(Arc::new(error));
-        let Some(seen) = &self.seen else {
-            return handler(received).await.map_err(|_| Rejection::Handler);
-        };
-        let key = received.key.clone();
-        let fence = match seen
-            .begin(&key, self.lease, self.clock.now())
-            .await
-            .map_err(store_failed)?
-        {
-            Seen::Done => return Ok(()),
-            Seen::InProgress => return Err(Rejection::InProgress),
-            Seen::Fresh(fence) => fence,
-        };
-        match handler(received).await {
-            Ok(()) => {
-                // If another copy has taken over meanwhile, that one will say when it is done.
-                seen.finish(&key, fence, self.keep, self.clock.now())
-                    .await
-                    .map_err(store_failed)?;
-                self.tidy(&**seen).await;
-                Ok(())
-            }
-            Err(_) => {
-                // If this fails too, the lease ends by itself.
-                let _ = seen.abandon(&key, fence, self.clock.now()).await;
-                Err(Rejection::Handler)
-            }
+    /// The handler has succeeded.
+    pub(super) async fn finish(&self, claim: Option<&SeenClaim>) -> Result<Handling, Rejection> {
+        if let (Some(seen), Some(claim)) = (&self.seen, claim) {
+            // If it does not hold any more, the handler has finished it in a transaction of its own, or another copy
+            // has taken over, and that one will say when it is done.
+            seen.finish(&claim.key, claim.fence, self.keep, self.clock.now())
+                .await?;
         }
+        Ok(Handling::Handled)
+    }
+
+    /// The handler has failed.
+    pub(super) async fn abandon(&self, claim: Option<&SeenClaim>) -> Rejection {
+        if let (Some(seen), Some(claim)) = (&self.seen, claim) {
+            // If this fails too, the lease ends by itself.
+            let _ = seen.abandon(&claim.key, claim.fence, self.clock.now()).await;
+        }
+        Rejection::Handler
     }
 
     /// Now and then, forgets what need not be remembered any longer, so that the store does not grow for ever.
     async fn tidy(&self, seen: &dyn SeenStore) {
-        if self.handled.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
+        if self.begun.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
             // The message is handled all the same, and the next time will do.
             let _ = seen.forget_expired(TIDY_AT_ONCE, self.clock.now()).await;
         }
@@ -298,6 +330,7 @@ impl<P: Protocol> Receiver<P> {
     #[cfg(feature = "gzip")]
     async fn authentic_gzip(&self, head: &Parts, wire: &[u8]) -> Result<(Admission, Bytes), Rejection> {
         use super::coding::{InflateError, inflate};
+        use crate::signature::Refusal;
 
         match self.admit(head, wire).await {
             Ok(admission) => match inflate(wire, self.inflated_limit) {
@@ -305,7 +338,7 @@ impl<P: Protocol> Receiver<P> {
                 Err(InflateError::Malformed) => Err(Rejection::Coding),
                 Err(InflateError::TooLarge) => Err(Rejection::TooLarge),
             },
-            Err(Refusal::Mismatch) => {
+            Err(GateError::Refused(Refusal::Mismatch)) => {
                 // Whoever sent this has proved nothing yet, so it may not grow as gzip can.
                 let allowed = UNPROVEN_INFLATED.max(wire.len().saturating_mul(UNPROVEN_RATIO));
                 let inflated =
@@ -316,18 +349,12 @@ impl<P: Protocol> Receiver<P> {
                 let admission = self.admit(head, &inflated).await?;
                 Ok((admission, inflated))
             }
-            Err(refusal) => Err(refusal.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
-    async fn admit(&self, head: &Parts, body: &[u8]) -> Result<Admission, Refusal> {
-        let message = Message {
-            method: &head.method,
-            target: head.uri.path_and_query().map_or("/", |target| target.as_str()),
-            headers: &head.headers,
-            body,
-        };
-        self.gate.admit(&message, self.clock.now()).await
+    async fn admit(&self, head: &Parts, body: &[u8]) -> Result<Admission, GateError> {
+        self.gate.admit(&Arrival::new(head, body), self.clock.now()).await
     }
 }
 
@@ -348,10 +375,4 @@ fn digest(body: &[u8]) -> String {
             let _ = write!(text, "{byte:02x}");
             text
         })
-}
-
-fn answer(status: StatusCode) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = status;
-    response
 }

@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use http::header::AUTHORIZATION;
 
-use super::{Admission, Gate};
+use super::{Admission, Arrival, Gate, GateError};
 use crate::query;
 use crate::secret::Secret;
-use crate::signature::{Message, Refusal};
+use crate::signature::Refusal;
 
 /// A secret in the query of one's own webhook URL, for providers that sign nothing (TrueLayer's Data API v1,
 /// Yodlee). Compared in constant time.
@@ -50,12 +50,12 @@ impl UrlSecret {
 
 #[async_trait]
 impl Gate for UrlSecret {
-    async fn admit(&self, message: &Message<'_>, _now: DateTime<Utc>) -> Result<Admission, Refusal> {
-        let query = message.target.split_once('?').map_or("", |(_, query)| query);
+    async fn admit(&self, arrival: &Arrival<'_>, _now: DateTime<Utc>) -> Result<Admission, GateError> {
+        let query = arrival.head.uri.query().unwrap_or_default();
         query::sole(query, &self.parameter)
             .filter(|value| Secret::one_of(&self.secrets, value.as_bytes()))
             .map(|_| Admission::default())
-            .ok_or(Refusal::WrongSecret)
+            .ok_or(GateError::Refused(Refusal::WrongSecret))
     }
 }
 
@@ -69,41 +69,43 @@ impl Gate for UrlSecret {
 /// ```
 /// use async_trait::async_trait;
 /// use chrono::{DateTime, Utc};
-/// use ringback::receive::{Admission, BearerToken, Gate};
+/// use ringback::receive::{Admission, Arrival, BearerToken, Gate, GateError};
 /// use ringback::secret::Secret;
-/// use ringback::signature::{Message, Refusal};
+/// use ringback::signature::Refusal;
 /// use serde_json::Value;
 ///
 /// #[derive(Debug)]
 /// struct UserTokens;
 ///
 /// impl UserTokens {
-///     async fn token_of(&self, user: i64) -> Option<Secret> {
-///         (user == 20).then(|| Secret::from("hunter2")) // an application would ask its database
+///     async fn token_of(&self, user: i64) -> Result<Option<Secret>, std::io::Error> {
+///         Ok((user == 20).then(|| Secret::from("hunter2"))) // an application would ask its database
 ///     }
 /// }
 ///
 /// #[async_trait]
 /// impl Gate for UserTokens {
-///     async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<Admission, Refusal> {
+///     async fn admit(&self, arrival: &Arrival<'_>, now: DateTime<Utc>) -> Result<Admission, GateError> {
 ///         // Not JSON: compressed, perhaps. After a mismatch, the gate is asked again with the body inflated.
-///         let body: Value = serde_json::from_slice(message.body).map_err(|_| Refusal::Mismatch)?;
+///         let body: Value = serde_json::from_slice(arrival.body).map_err(|_| Refusal::Mismatch)?;
 ///         let user = ["/user/id", "/id_user", "/connection/id_user"]
 ///             .into_iter()
 ///             .find_map(|place| body.pointer(place)?.as_i64());
-///         let token = self.token_of(user.ok_or(Refusal::UnknownKey)?).await;
-///         BearerToken::new(token.ok_or(Refusal::UnknownKey)?).admit(message, now).await
+///         let token = self.token_of(user.ok_or(Refusal::UnknownKey)?).await.map_err(GateError::unavailable)?;
+///         BearerToken::new(token.ok_or(Refusal::UnknownKey)?).admit(arrival, now).await
 ///     }
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let mut request = http::Request::post("/powens").body(r#"{"user":{"id":20}}"#).unwrap();
-/// let now = DateTime::UNIX_EPOCH;
 /// request.headers_mut().insert("authorization", "Bearer hunter2".parse().unwrap());
-/// assert!(UserTokens.admit(&Message::from(&request), now).await.is_ok());
-/// request.headers_mut().insert("authorization", "Bearer hunter3".parse().unwrap());
-/// assert_eq!(UserTokens.admit(&Message::from(&request), now).await, Err(Refusal::WrongSecret));
+/// let (mut head, body) = request.into_parts();
+/// let now = DateTime::UNIX_EPOCH;
+/// assert!(UserTokens.admit(&Arrival::new(&head, body.as_bytes()), now).await.is_ok());
+/// head.headers.insert("authorization", "Bearer hunter3".parse().unwrap());
+/// let refused = UserTokens.admit(&Arrival::new(&head, body.as_bytes()), now).await;
+/// assert!(matches!(refused, Err(GateError::Refused(Refusal::WrongSecret))));
 /// # }
 /// ```
 #[derive(Debug, Clone)]
@@ -127,12 +129,12 @@ impl BearerToken {
 
 #[async_trait]
 impl Gate for BearerToken {
-    async fn admit(&self, message: &Message<'_>, _now: DateTime<Utc>) -> Result<Admission, Refusal> {
-        let token = bearer(message.sole_header(&AUTHORIZATION)?).ok_or(Refusal::WrongSecret)?;
+    async fn admit(&self, arrival: &Arrival<'_>, _now: DateTime<Utc>) -> Result<Admission, GateError> {
+        let token = bearer(arrival.message().sole_header(&AUTHORIZATION)?).ok_or(Refusal::WrongSecret)?;
         if Secret::one_of(&self.secrets, token) {
             Ok(Admission::default())
         } else {
-            Err(Refusal::WrongSecret)
+            Err(Refusal::WrongSecret.into())
         }
     }
 }

@@ -12,10 +12,8 @@ use crate::provider::yodlee::Event;
 /// subscribes, let only Yodlee's addresses in, and take a notification for no more than a hint, whose data comes
 /// from the API.
 ///
-/// The addresses are best checked by a firewall or load balancer, where the connection ends. Behind a proxy, the
-/// connection's other end is the proxy, and `X-Forwarded-For` says what its sender wanted it to say, up to the
-/// entry that one's own outermost proxy added. A check in the application must therefore count entries from the
-/// right, past the proxies it trusts, and never take the first.
+/// The addresses are best checked by a firewall or load balancer, where the connection ends; [`Sources`](super::Sources)
+/// is for those who have neither, and says what to mind behind a proxy.
 ///
 /// ```
 /// use ringback::receive::{Receiver, UrlSecret, YodleeEvents};

@@ -40,7 +40,7 @@ pub use encryption::{EncryptionKey, EncryptionKeyError, EncryptionKeys, KeyId};
 pub use error::{StoreError, StoreErrorKind};
 pub use inspect::{DeliveryRecord, Inspect, Replayed};
 pub use memory::MemoryStore;
-pub use seen::{Seen, SeenKey, SeenStore};
+pub use seen::{Seen, SeenClaim, SeenKey, SeenStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use tasks::{

@@ -67,6 +67,28 @@ impl fmt::Display for SeenKey {
     }
 }
 
+/// The right to handle a message, which its receiver has taken: for a handler that wants the message to count as
+/// handled if, and only if, a transaction of its own commits.
+///
+/// Then nothing can come between what the handler does and the mark, not even the end of the process; a receiver that
+/// marks the message after the handler has returned leaves a moment in between. The store must lie in the database
+/// that the transaction is in, and says how it is done: for SQLite,
+/// `SqliteStore::FINISH_SEEN`.
+///
+/// The receiver's own mark afterwards finds it done and changes nothing. If the transaction finds that the claim does
+/// not hold any more, since its lease ended and another copy is being handled, it must be rolled back, and the handler
+/// must fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SeenClaim {
+    /// What tells the message's copies.
+    pub key: SeenKey,
+    /// What tells this claim from earlier and later ones.
+    pub fence: Fence,
+    /// Until when the message is remembered once it is done.
+    pub keep_until: DateTime<Utc>,
+}
+
 /// Whether to handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {

@@ -1,5 +1,6 @@
 //! The way in: what is let in, how it is read, and that it is handled once.
 
+mod axum;
 mod gates;
 mod gzip;
 mod protocols;

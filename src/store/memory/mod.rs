@@ -39,7 +39,9 @@ use crate::task::TaskProgress;
 /// the same calls give the same answers in the same order.
 ///
 /// Of deliveries that are final it keeps the latest 10,000 ([`keeping`](Self::keeping)); of older ones, history
-/// and event id are forgotten, so that memory does not grow with all that was ever sent.
+/// and event id are forgotten, so that memory does not grow with all that was ever sent. Of messages that were
+/// received it keeps the latest 100,000 keys ([`keeping_seen`](Self::keeping_seen)), which take some 40 MB; a copy of
+/// one that was forgotten is handled again.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -90,6 +92,13 @@ impl MemoryStore {
             wake: Wake::default(),
             task_wake: Wake::default(),
         }
+    }
+
+    /// An empty store that keeps the keys of so many received messages, once they are handled.
+    pub fn keeping_seen(keys: usize) -> Self {
+        let store = Self::new();
+        store.state().seen = SeenKeys::keeping(keys);
+        store
     }
 
     /// A panic inside a call cannot leave the state half changed in a way that later calls would not notice, so

@@ -9,10 +9,16 @@ use crate::id::Fence;
 use crate::store::{Seen, SeenKey};
 use crate::time::after;
 
-#[derive(Default)]
+/// How many keys of handled messages are kept by default.
+pub(super) const MOST_DONE: usize = 100_000;
+
 pub(super) struct SeenKeys {
     entries: BTreeMap<SeenKey, Entry>,
-    expiring: BTreeSet<(DateTime<Utc>, SeenKey)>,
+    /// Those of messages under way. There are no more of them than are being handled, and were within a lease.
+    leased: BTreeSet<(DateTime<Utc>, SeenKey)>,
+    /// Those of messages that were handled.
+    kept: BTreeSet<(DateTime<Utc>, SeenKey)>,
+    most_done: usize,
     /// One count for all keys, so that it rises for a key even after the key was forgotten.
     last_fence: Fence,
 }
@@ -25,6 +31,16 @@ struct Entry {
 }
 
 impl SeenKeys {
+    pub(super) fn keeping(most_done: usize) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            leased: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            most_done,
+            last_fence: Fence::default(),
+        }
+    }
+
     pub(super) fn begin(&mut self, key: &SeenKey, lease: Duration, now: DateTime<Utc>) -> Seen {
         if let Some(entry) = self.entries.get(key).filter(|entry| entry.until > now) {
             return if entry.done { Seen::Done } else { Seen::InProgress };
@@ -53,6 +69,7 @@ impl SeenKeys {
                     until: after(now, keep),
                 },
             );
+            self.make_room();
         }
         held
     }
@@ -66,13 +83,10 @@ impl SeenKeys {
     }
 
     pub(super) fn forget_expired(&mut self, max: usize, now: DateTime<Utc>) -> usize {
-        let expired: Vec<_> = self
-            .expiring
-            .iter()
-            .take_while(|(at, _)| *at <= now)
-            .take(max)
-            .cloned()
-            .collect();
+        let is_over = |(at, _): &&(DateTime<Utc>, SeenKey)| *at <= now;
+        let kept = self.kept.iter().take_while(is_over);
+        let leased = self.leased.iter().take_while(is_over);
+        let expired: Vec<_> = kept.chain(leased).take(max).cloned().collect();
         for (_, key) in &expired {
             self.remove(key);
         }
@@ -87,13 +101,69 @@ impl SeenKeys {
 
     fn put(&mut self, key: &SeenKey, entry: Entry) {
         self.remove(key);
-        self.expiring.insert((entry.until, key.clone()));
+        self.ends(entry.done).insert((entry.until, key.clone()));
         self.entries.insert(key.clone(), entry);
+    }
+
+    /// Forgets those that would be kept for the shortest time, if there are too many.
+    fn make_room(&mut self) {
+        while self.kept.len() > self.most_done {
+            let Some((_, key)) = self.kept.pop_first() else {
+                return;
+            };
+            self.entries.remove(&key);
+        }
+    }
+
+    /// When what is done, or what is not, is to be forgotten.
+    fn ends(&mut self, done: bool) -> &mut BTreeSet<(DateTime<Utc>, SeenKey)> {
+        if done { &mut self.kept } else { &mut self.leased }
     }
 
     fn remove(&mut self, key: &SeenKey) {
         if let Some(entry) = self.entries.remove(key) {
-            self.expiring.remove(&(entry.until, key.clone()));
+            self.ends(entry.done).remove(&(entry.until, key.clone()));
         }
+    }
+}
+
+impl Default for SeenKeys {
+    fn default() -> Self {
+        Self::keeping(MOST_DONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_kept_than_is_allowed_and_nothing_under_way_is_forgotten() {
+        let (now, lease, keep) = (
+            DateTime::UNIX_EPOCH,
+            Duration::from_secs(60),
+            Duration::from_secs(600),
+        );
+        let key = |number: usize| SeenKey::new("r", number.to_string());
+        let mut seen = SeenKeys::keeping(10);
+        assert_eq!(seen.begin(&key(1000), lease, now), Seen::Fresh(Fence(1)));
+        for number in 0..100 {
+            let Seen::Fresh(fence) = seen.begin(&key(number), lease, now) else {
+                panic!("{number} was not seen before");
+            };
+            assert!(seen.finish(
+                &key(number),
+                fence,
+                keep + Duration::from_secs(number as u64),
+                now
+            ));
+        }
+        assert_eq!(
+            (seen.entries.len(), seen.kept.len(), seen.leased.len()),
+            (11, 10, 1)
+        );
+        assert_eq!(seen.begin(&key(1000), lease, now), Seen::InProgress);
+        assert_eq!(seen.begin(&key(90), lease, now), Seen::Done);
+        assert!(matches!(seen.begin(&key(89), lease, now), Seen::Fresh(_)));
     }
 }

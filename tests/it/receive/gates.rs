@@ -1,19 +1,27 @@
 //! Secrets in URLs and tokens in headers.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::DateTime;
 use http::Request;
+use http::request::Parts;
 use ringback::provider::truelayer::SecretParameter;
-use ringback::receive::{BearerToken, Gate, UrlSecret};
+use ringback::receive::{Arrival, BearerToken, Gate, GateError, JsonEvents, Receiver, UrlSecret, per_sender};
 use ringback::secret::Secret;
-use ringback::signature::{Message, Refusal};
+use ringback::signature::Refusal;
 
 async fn admit(gate: &dyn Gate, request: Request<Bytes>) -> Result<(), Refusal> {
-    gate.admit(&Message::from(&request), DateTime::UNIX_EPOCH)
+    let (head, body) = request.into_parts();
+    match gate
+        .admit(&Arrival::new(&head, &body), DateTime::UNIX_EPOCH)
         .await
-        .map(|_| ())
+    {
+        Ok(_) => Ok(()),
+        Err(GateError::Refused(refusal)) => Err(refusal),
+        Err(error) => panic!("{error}"),
+    }
 }
 
 fn to(target: &str) -> Request<Bytes> {
@@ -143,4 +151,41 @@ fn no_secret_is_printed() {
     for gate in gates {
         assert!(!format!("{gate:?}").contains("hunter2"));
     }
+}
+
+#[tokio::test]
+async fn senders_are_looked_up_and_a_look_up_that_fails_is_no_refusal() {
+    let gate = per_sender(|head: &Parts| {
+        let tenant = head.uri.path().trim_start_matches('/').to_owned();
+        async move {
+            match tenant.as_str() {
+                "down" => Err("the database is down".into()),
+                "nobody" => Ok(None),
+                _ => {
+                    let secret = Secret::from(format!("{tenant}'s"));
+                    Ok(Some((tenant, UrlSecret::new("k", secret))))
+                }
+            }
+        }
+    });
+    let protocol = JsonEvents::new(|id: &String| Some(id.clone()));
+    let receiver = Receiver::new("tenants", protocol, gate);
+    let sent_to = async |target: &str| {
+        let request = Request::post(target).body(Bytes::from("\"1\"")).unwrap();
+        let response = receiver.handle(request, async |_| Ok::<_, Infallible>(())).await;
+        (
+            response.status().as_u16(),
+            response.headers().contains_key("retry-after"),
+        )
+    };
+    assert_eq!(sent_to("/acme?k=acme's").await, (204, false));
+    assert_eq!(sent_to("/acme?k=other's").await, (401, false));
+    assert_eq!(sent_to("/nobody?k=nobody's").await, (401, false));
+    assert_eq!(sent_to("/down?k=down's").await, (503, true));
+
+    let request = Request::post("/acme?k=acme's")
+        .body(Bytes::from("\"1\""))
+        .unwrap();
+    let received = receiver.accept(request).await.unwrap();
+    assert_eq!(received.key.to_string(), "tenants/acme/1");
 }

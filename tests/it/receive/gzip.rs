@@ -12,9 +12,9 @@ use flate2::write::{DeflateEncoder, GzEncoder};
 use flate2::{Compression, FlushCompress};
 use http::{HeaderValue, Request, StatusCode};
 use ringback::provider::powens::EventName;
-use ringback::receive::{Admission, Gate, PowensEvents, Receiver, Rejection, UrlSecret};
+use ringback::receive::{Admission, Arrival, Gate, GateError, PowensEvents, Receiver, Rejection, UrlSecret};
 use ringback::secret::Secret;
-use ringback::signature::{Message, Refusal};
+use ringback::signature::Refusal;
 use ringback::testing::ManualTime;
 
 use super::{BODY, Handled, receiver, refusal, ring, signed, time, verifier};
@@ -200,9 +200,9 @@ impl<G: Gate> Counting<G> {
 
 #[async_trait]
 impl<G: Gate> Gate for Counting<G> {
-    async fn admit(&self, message: &Message<'_>, now: DateTime<Utc>) -> Result<Admission, Refusal> {
+    async fn admit(&self, arrival: &Arrival<'_>, now: DateTime<Utc>) -> Result<Admission, GateError> {
         self.admissions.fetch_add(1, Ordering::Relaxed);
-        self.gate.admit(message, now).await
+        self.gate.admit(arrival, now).await
     }
 }
 

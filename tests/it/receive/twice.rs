@@ -10,8 +10,7 @@ use chrono::{DateTime, Utc};
 use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
 use ringback::provider::powens::{Event, EventName};
-use ringback::receive::{Admission, Gate, PowensEvents, Received, Receiver, Rejection};
-use ringback::signature::{Message, Refusal};
+use ringback::receive::{Admission, Arrival, Gate, GateError, PowensEvents, Received, Receiver, Rejection};
 use ringback::store::{MemoryStore, SeenStore, StoreErrorKind};
 use ringback::testing::{Fault, FaultyStore, ManualTime};
 use ringback::time::Clock;
@@ -240,8 +239,8 @@ struct ByPath;
 
 #[async_trait]
 impl Gate for ByPath {
-    async fn admit(&self, message: &Message<'_>, _now: DateTime<Utc>) -> Result<Admission, Refusal> {
-        Ok(Admission::of_sender(message.path()))
+    async fn admit(&self, arrival: &Arrival<'_>, _now: DateTime<Utc>) -> Result<Admission, GateError> {
+        Ok(Admission::of_sender(arrival.head.uri.path()))
     }
 }
 
