@@ -30,6 +30,12 @@ impl LaneKey {
         Self(format!("webhook {id}"))
     }
 
+    /// The lane of what is sent to a webhook to try it out: apart from the webhook's own, so that it neither waits
+    /// behind what waits there nor counts for it.
+    pub fn test(id: &WebhookId) -> Self {
+        Self(format!("test {id}"))
+    }
+
     /// The lane of all URLs with one scheme, host and port.
     pub fn origin(url: &WebhookUrl) -> Self {
         Self(format!("origin {}", url.origin()))
@@ -143,6 +149,19 @@ pub(crate) struct LaneRules {
     pub(crate) order: Order,
     pub(crate) enabled: bool,
     pub(crate) flusher: Option<Flusher>,
+}
+
+impl LaneRules {
+    /// Those of the lane in which a webhook is tried out: once at a time.
+    pub(crate) const TEST: Self = Self {
+        limits: Limits {
+            in_flight: NonZeroU32::MIN,
+            rate: None,
+        },
+        order: Order::Any,
+        enabled: true,
+        flusher: None,
+    };
 }
 
 impl From<&Webhook> for LaneRules {

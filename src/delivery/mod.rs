@@ -8,6 +8,7 @@
 //! webhook's [`Health`], and how long it is kept is the [`Retention`].
 
 mod attempt;
+mod auto_disable;
 mod digest;
 mod event;
 mod health;
@@ -20,6 +21,7 @@ mod state;
 mod webhook;
 
 pub use attempt::{Attempt, AttemptReport, Outcome, RequestId, RequestIdError, SendFailure};
+pub use auto_disable::{AutoDisable, DisableReason, Disabled, FailingVerdict, failing_since};
 pub use digest::{Digest, DigestEntry, DigestForm, Interval, IntervalError, Window};
 pub use event::{Event, EventBuilder, EventError, Fingerprint};
 pub use health::{Health, HealthLimits, HealthWarning};

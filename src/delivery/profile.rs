@@ -65,6 +65,11 @@ pub trait Profile: Debug + Send + Sync + 'static {
         Classification::default()
     }
 
+    /// Whether a webhook may be disabled by the engine, where its registration asks for that. Default: yes.
+    fn may_be_disabled(&self) -> bool {
+        true
+    }
+
     /// Whether [`render`](Self::render) needs [`Ids::number`]. Default: no, which saves asking the store.
     fn is_numbered(&self) -> bool {
         false

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Event;
 use super::lane::{LaneKey, Limits, Order};
+use super::{AutoDisable, Disabled, Event};
 use crate::id::{AuthId, EventType, ProfileName, Scope, WebhookId};
 use crate::retry::Flusher;
 use crate::url::WebhookUrl;
@@ -35,6 +35,10 @@ pub struct Webhook {
     pub order: Order,
     /// Whether its deliveries are sent. While they are not, they are kept.
     pub enabled: bool,
+    /// When and why the engine disabled it; `None` if it is enabled, or was disabled by hand.
+    pub disabled: Option<Disabled>,
+    /// When the engine disables it by itself.
+    pub auto_disable: AutoDisable,
     /// An attempt's deadline, in place of the profile's.
     pub deadline: Option<Duration>,
     /// If its failed deliveries are tried again in regular runs: by this flusher, and not by the profile's schedule.
@@ -146,14 +150,30 @@ pub enum Target {
     Webhook(WebhookId),
     /// To a URL that was given with the call it answers.
     Call(Call),
+    /// To a registered webhook, to try it out, whatever types of event it asked for and whether or not it is enabled.
+    Test(WebhookId),
 }
 
 impl Target {
+    /// The webhook it goes to, if it is one.
+    pub fn webhook(&self) -> Option<&WebhookId> {
+        match self {
+            Target::Webhook(id) | Target::Test(id) => Some(id),
+            Target::Call(_) => None,
+        }
+    }
+
+    /// Whether it is there to try a webhook out. Nothing is inferred from how such a delivery fares.
+    pub fn is_test(&self) -> bool {
+        matches!(self, Target::Test(_))
+    }
+
     /// The lane in which it waits for its turn.
     pub fn lane(&self) -> LaneKey {
         match self {
             Target::Webhook(id) => LaneKey::webhook(id),
             Target::Call(call) => LaneKey::origin(&call.url),
+            Target::Test(id) => LaneKey::test(id),
         }
     }
 }

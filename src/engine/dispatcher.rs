@@ -2,13 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::RegisterError;
 use super::assembly::Parts;
 use super::registration::check_destination;
-use super::{RegisterError, Registration};
-use crate::auth::{AuthConfig, AuthError};
 use crate::delivery::{Attempt, Call, Event, Ids, Profile, RenderError, Target, Webhook};
-use crate::id::{AuthId, DeliveryId, EventId, ProfileName, Scope, WebhookId};
-use crate::store::{AuthRecord, DeliveryRecord, Enqueued, NewDelivery, NewEvent, Replayed, StoreError};
+use crate::id::{DeliveryId, EventId, ProfileName, Scope};
+use crate::store::{DeliveryRecord, Enqueued, NewDelivery, NewEvent, Replayed, StoreError};
 
 /// How many numbers are asked of the store at once, for profiles that number deliveries.
 const NUMBERS_AT_ONCE: u32 = 256;
@@ -18,7 +17,7 @@ const NUMBERS_AT_ONCE: u32 = 256;
 /// Once an `enqueue` has returned, the deliveries are the store's and survive what the store survives.
 #[derive(Debug, Clone)]
 pub struct Dispatcher {
-    parts: Arc<Parts>,
+    pub(super) parts: Arc<Parts>,
     numbers: Arc<Mutex<std::ops::Range<i64>>>,
 }
 
@@ -28,110 +27,6 @@ impl Dispatcher {
             parts,
             numbers: Arc::default(),
         }
-    }
-
-    /// Registers a webhook, under the id it was [given](Registration::id) or a new one. Where that id is registered
-    /// already, the registration is put in place of the old one, so a service may register at every start.
-    ///
-    /// # Errors
-    ///
-    /// [`RegisterError`] if it could never be sent to, or the store fails.
-    pub async fn register(&self, registration: Registration) -> Result<Webhook, RegisterError> {
-        let id = registration
-            .id
-            .clone()
-            .unwrap_or_else(|| WebhookId::from(self.unique().hex()));
-        let old = self.parts.store.webhook(&id).await?;
-        self.save(registration, id, old.as_deref()).await
-    }
-
-    /// Changes a webhook. What waits for it goes by the new registration, the next attempt of each included.
-    ///
-    /// # Errors
-    ///
-    /// As [`register`](Self::register), and [`RegisterError::UnknownWebhook`].
-    pub async fn update(&self, id: &WebhookId, registration: Registration) -> Result<Webhook, RegisterError> {
-        let old = self.parts.store.webhook(id).await?;
-        let old = old.ok_or_else(|| RegisterError::UnknownWebhook(id.clone()))?;
-        self.save(registration, id.clone(), Some(&old)).await
-    }
-
-    async fn save(
-        &self,
-        registration: Registration,
-        id: WebhookId,
-        old: Option<&Webhook>,
-    ) -> Result<Webhook, RegisterError> {
-        let now = self.parts.timer.now();
-        let mut webhook = registration.check(id, &self.parts, now)?;
-        if let Some(auth) = webhook.auth.as_ref().filter(|auth| !self.parts.has_auth(auth))
-            && self.parts.store.auth(auth).await?.is_none()
-        {
-            return Err(RegisterError::UnknownAuth(auth.clone()));
-        }
-        if let Some(old) = old {
-            webhook.created_at = old.created_at;
-        }
-        self.parts.store.save_webhook(webhook.clone(), now).await?;
-        Ok(webhook)
-    }
-
-    /// Removes a webhook. What waits for it ends as dead. Whether there was one.
-    ///
-    /// # Errors
-    ///
-    /// If the store fails.
-    pub async fn remove(&self, id: &WebhookId) -> Result<bool, StoreError> {
-        self.parts.store.remove_webhook(id, self.parts.timer.now()).await
-    }
-
-    /// The webhook of that id.
-    ///
-    /// # Errors
-    ///
-    /// If the store fails.
-    pub async fn webhook(&self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, StoreError> {
-        self.parts.store.webhook(id).await
-    }
-
-    /// The webhooks of a scope, by id.
-    ///
-    /// # Errors
-    ///
-    /// If the store fails.
-    pub async fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
-        self.parts.store.webhooks(scope).await
-    }
-
-    /// Keeps a way of proving deliveries under an id that registrations name, in place of any other of that id.
-    /// Attempts from now on go by it: to rotate a key, save the configuration with the new key in front.
-    ///
-    /// # Errors
-    ///
-    /// [`SaveAuthError::Unusable`] if it could not prove anything, such as one with an empty key or with a token URL
-    /// that the engine's guard does not allow.
-    pub async fn save_auth(
-        &self,
-        id: impl Into<AuthId>,
-        name: impl Into<String>,
-        config: AuthConfig,
-    ) -> Result<(), SaveAuthError> {
-        config.provider(&self.parts.auth_tools())?;
-        let record = AuthRecord {
-            id: id.into(),
-            name: name.into(),
-            config,
-        };
-        Ok(self.parts.store.save_auth(record).await?)
-    }
-
-    /// Removes a way of proving deliveries. Those of webhooks that still name it wait.
-    ///
-    /// # Errors
-    ///
-    /// If the store fails.
-    pub async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
-        self.parts.store.remove_auth(id).await
     }
 
     /// Takes in an event, for every webhook of its scope that wants it.
@@ -280,7 +175,7 @@ impl Dispatcher {
     }
 
     /// A random version 4 UUID.
-    fn unique(&self) -> Ids {
+    pub(super) fn unique(&self) -> Ids {
         let mut bytes = [0; 16];
         self.parts.entropy.fill(&mut bytes);
         let unique = uuid::Builder::from_random_bytes(bytes).into_uuid().into_bytes();
@@ -357,18 +252,6 @@ pub enum EnqueueError {
     Destination(#[source] RegisterError),
     /// The store failed. Whether the event was taken in is certain unless the kind is
     /// [`Unknown`](crate::store::StoreErrorKind::Unknown); enqueueing it again is safe.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why a way of proving deliveries was not kept.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SaveAuthError {
-    /// It could not prove anything as it is.
-    #[error("the authentication cannot be used: {0}")]
-    Unusable(#[from] AuthError),
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

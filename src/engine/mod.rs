@@ -45,6 +45,7 @@ mod assembly;
 mod dispatcher;
 mod flight;
 mod registration;
+mod registry;
 mod seen;
 mod tasks;
 
@@ -55,8 +56,9 @@ mod upkeep;
 mod worker;
 
 pub use self::assembly::{Engine, EngineBuilder};
-pub use self::dispatcher::{Dispatcher, EnqueueError, Receipt, SaveAuthError};
+pub use self::dispatcher::{Dispatcher, EnqueueError, Receipt};
 pub use self::registration::{RegisterError, Registration};
+pub use self::registry::SaveAuthError;
 
 pub use self::tasks::{
     AcceptError, Callbacks, Cancelled, NewCall, RunNowError, TaskContext, TaskError, TaskRunner,

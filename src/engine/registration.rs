@@ -6,12 +6,18 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::assembly::Parts;
-use crate::delivery::{EventPattern, Limits, Order, PatternError, Webhook};
+use crate::delivery::{AutoDisable, Disabled, EventPattern, Limits, Order, PatternError, Webhook};
 use crate::id::{AuthId, ProfileName, Scope, WebhookId};
 use crate::retry::Flusher;
 use crate::store::StoreError;
 use crate::transport::Forbidden;
 use crate::url::{UrlError, WebhookUrl};
+
+/// The most bytes in an id, a name, a scope, or a pattern of event types.
+const LONGEST_TEXT: usize = 512;
+
+/// The most patterns of event types.
+const MOST_PATTERNS: usize = 1_000;
 
 /// What is said of a webhook to register it.
 ///
@@ -24,6 +30,18 @@ use crate::url::{UrlError, WebhookUrl};
 ///     .events(["order-*", "task-status-updated"])
 ///     .auth("orders-key")
 ///     .order(Order::Strict);
+/// ```
+///
+/// To change a part of a webhook, start from what it is:
+///
+/// ```
+/// # use ringback::delivery::Webhook;
+/// # use ringback::engine::{Dispatcher, Registration};
+/// # async fn rename(dispatcher: &Dispatcher, webhook: &Webhook) -> Result<(), Box<dyn std::error::Error>> {
+/// let renamed = Registration::from(webhook).name("all orders");
+/// dispatcher.update(&webhook.id, renamed).await?;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone)]
 #[must_use = "give it to `Dispatcher::register`"]
@@ -40,7 +58,8 @@ pub struct Registration {
     deadline: Option<Duration>,
     /// `None`: as the profile says.
     flusher: Option<Option<Flusher>>,
-    enabled: bool,
+    auto_disable: AutoDisable,
+    enabled: Option<bool>,
 }
 
 impl Registration {
@@ -59,7 +78,8 @@ impl Registration {
             order: Order::default(),
             deadline: None,
             flusher: None,
-            enabled: true,
+            auto_disable: AutoDisable::never(),
+            enabled: None,
         }
     }
 
@@ -122,38 +142,42 @@ impl Registration {
         }
     }
 
-    /// Whether it is sent to from the start. What comes while it is not is kept.
-    pub fn enabled(self, enabled: bool) -> Self {
-        Self { enabled, ..self }
+    /// When the engine disables it by itself. Default: never. Refused where the profile does not allow it, as Powens'
+    /// does not.
+    pub fn auto_disable(self, auto_disable: AutoDisable) -> Self {
+        Self { auto_disable, ..self }
     }
 
-    /// The webhook, if everything about it can be done by this engine.
+    /// Whether it is sent to. What comes while it is not is kept. Unless this is said, a new webhook is enabled, and one
+    /// that is there stays as it is: a service that registers at every start does not enable again what was disabled.
+    pub fn enabled(self, enabled: bool) -> Self {
+        Self {
+            enabled: Some(enabled),
+            ..self
+        }
+    }
+
+    /// The webhook, if everything about it can be done by this engine; `old` is what it takes the place of.
     pub(super) fn check(
         self,
         id: WebhookId,
+        old: Option<&Webhook>,
         parts: &Parts,
         now: DateTime<Utc>,
     ) -> Result<Webhook, RegisterError> {
+        self.check_sizes(&id)?;
         let url = WebhookUrl::parse(&self.url)?;
         check_destination(&url, parts)?;
-        let Some(profile) = parts.profiles.find(&self.profile) else {
-            return Err(RegisterError::UnknownProfile(self.profile));
-        };
-        let flusher = self.flusher.unwrap_or_else(|| profile.flusher());
-        if flusher.is_some() && self.order == Order::Strict {
-            return Err(RegisterError::StrictWithFlusher);
-        }
-        if self
-            .deadline
-            .is_some_and(|deadline| deadline > parts.longest_deadline)
-        {
-            return Err(RegisterError::DeadlineTooLong);
+        let flusher = self.check_profile(parts)?;
+        if old.is_some_and(|old| old.scope != self.scope) {
+            return Err(RegisterError::ScopeChanged);
         }
         let events = self
             .events
             .into_iter()
             .map(EventPattern::try_from)
             .collect::<Result<_, _>>()?;
+        let (enabled, disabled) = standing(self.enabled, old);
         Ok(Webhook {
             id,
             scope: self.scope,
@@ -164,12 +188,84 @@ impl Registration {
             profile: self.profile,
             limits: self.limits,
             order: self.order,
-            enabled: self.enabled,
+            enabled,
+            disabled,
+            auto_disable: self.auto_disable,
             deadline: self.deadline,
             flusher,
-            created_at: now,
+            created_at: old.map_or(now, |old| old.created_at),
             updated_at: now,
         })
+    }
+
+    fn check_sizes(&self, id: &WebhookId) -> Result<(), RegisterError> {
+        if id.as_str().is_empty() {
+            return Err(RegisterError::EmptyId);
+        }
+        if self.events.len() > MOST_PATTERNS {
+            return Err(RegisterError::TooManyPatterns);
+        }
+        let texts = [id.as_str(), &self.name, self.scope.as_str()];
+        let mut texts = texts.into_iter().chain(self.events.iter().map(String::as_str));
+        if texts.any(|text| text.len() > LONGEST_TEXT) {
+            return Err(RegisterError::TooLong);
+        }
+        let spans = [self.deadline, self.auto_disable.after];
+        if spans.into_iter().flatten().any(|span| span.is_zero()) {
+            return Err(RegisterError::ZeroSpan);
+        }
+        Ok(())
+    }
+
+    /// In which runs failed deliveries are tried again, if the profile and all else can be done.
+    fn check_profile(&self, parts: &Parts) -> Result<Option<Flusher>, RegisterError> {
+        let Some(profile) = parts.profiles.find(&self.profile) else {
+            return Err(RegisterError::UnknownProfile(self.profile.clone()));
+        };
+        if !self.auto_disable.is_never() && !profile.may_be_disabled() {
+            return Err(RegisterError::NeverDisabled(self.profile.clone()));
+        }
+        if self
+            .deadline
+            .is_some_and(|deadline| deadline > parts.longest_deadline)
+        {
+            return Err(RegisterError::DeadlineTooLong);
+        }
+        let flusher = self.flusher.unwrap_or_else(|| profile.flusher());
+        if flusher.is_some() && self.order == Order::Strict {
+            return Err(RegisterError::StrictWithFlusher);
+        }
+        Ok(flusher)
+    }
+}
+
+/// Whether a webhook is enabled, and what is to be said of it if not.
+fn standing(wanted: Option<bool>, old: Option<&Webhook>) -> (bool, Option<Disabled>) {
+    match (wanted, old) {
+        (Some(enabled), _) => (enabled, None),
+        (None, Some(old)) => (old.enabled, old.disabled),
+        (None, None) => (true, None),
+    }
+}
+
+impl From<&Webhook> for Registration {
+    /// All that the webhook is. Registering it changes nothing.
+    fn from(webhook: &Webhook) -> Self {
+        Self {
+            id: Some(webhook.id.clone()),
+            scope: webhook.scope.clone(),
+            url: webhook.url.expose().to_owned(),
+            profile: webhook.profile.clone(),
+            name: webhook.name.clone(),
+            events: webhook.events.iter().map(ToString::to_string).collect(),
+            auth: webhook.auth.clone(),
+            limits: webhook.limits,
+            order: webhook.order,
+            deadline: webhook.deadline,
+            flusher: Some(webhook.flusher),
+            auto_disable: webhook.auto_disable,
+            enabled: None,
+        }
     }
 }
 
@@ -221,6 +317,25 @@ pub enum RegisterError {
     /// tried again before the next may go, so it cannot wait for a run over all that failed.
     #[error("there is no flusher in strict order")]
     StrictWithFlusher,
+    /// An id is empty.
+    #[error("a webhook's id cannot be empty")]
+    EmptyId,
+    /// An id, a name, a scope or a pattern has more than 512 bytes.
+    #[error("a text of the registration is longer than {LONGEST_TEXT} bytes")]
+    TooLong,
+    /// There are more than 1000 patterns of event types.
+    #[error("there are more than {MOST_PATTERNS} patterns of event types")]
+    TooManyPatterns,
+    /// A deadline, or the time of failures after which to disable, is zero.
+    #[error("a span of time of the registration is zero")]
+    ZeroSpan,
+    /// The webhook is of another scope. One cannot be moved, since what waits for it is its scope's; remove it, and
+    /// register it anew.
+    #[error("a webhook cannot change its scope")]
+    ScopeChanged,
+    /// The profile does not let webhooks be disabled by the engine.
+    #[error("webhooks of the profile `{0}` are never disabled by the engine")]
+    NeverDisabled(ProfileName),
     /// A pattern of event types is none.
     #[error(transparent)]
     Pattern(#[from] PatternError),

@@ -42,6 +42,10 @@ pub struct ProviderProfile {
 
 /// The form of a provider's messages: the part of a [`Profile`] that differs in more than numbers.
 pub(super) trait Dialect: Debug + Send + Sync {
+    fn may_be_disabled(&self) -> bool {
+        true
+    }
+
     fn is_numbered(&self) -> bool {
         false
     }
@@ -136,6 +140,10 @@ impl Profile for ProviderProfile {
 
     fn flusher(&self) -> Option<Flusher> {
         self.flusher
+    }
+
+    fn may_be_disabled(&self) -> bool {
+        self.dialect.may_be_disabled()
     }
 
     fn is_numbered(&self) -> bool {

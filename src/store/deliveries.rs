@@ -49,6 +49,17 @@ use crate::url::WebhookUrl;
 /// ([`DeadReason::WebhookDeleted`]), at the latest when claims have passed its lane often enough; none of it is
 /// ever claimed. What is enqueued for a webhook that the store does not know is recorded as dead the same way.
 ///
+/// **Scopes.** An event never reaches a webhook of another scope, not even one that was registered under the id of a
+/// removed one: what is enqueued for a webhook of another scope than the event's is recorded as dead as though the
+/// webhook were deleted, and a replay to one is refused.
+///
+/// **Tests.** What goes to a webhook to try it out ([`Target::Test`]) waits in a lane of its own, one at a time, whether
+/// or not the webhook is enabled, and does not count for how the webhook fares.
+///
+/// **Gone.** Settling an attempt that a receiver answered with `410 Gone` as [`Next::Gone`] disables the webhook in the
+/// same commit, if it asked for that ([`AutoDisable::when_gone`](crate::delivery::AutoDisable)), is enabled, and was not
+/// changed since the delivery was claimed. A test disables nothing.
+///
 /// # Errors
 ///
 /// As the [module](super) says. A batch is carried out whole or not at all.
@@ -166,6 +177,8 @@ pub struct Claimed {
     pub first_failure: Option<DateTime<Utc>>,
     /// Whether the last attempt was interrupted, so that nobody yet asked its schedule what follows.
     pub interrupted: bool,
+    /// Since when its webhook has had nothing but failures; `None` for a call or a test.
+    pub failing_since: Option<DateTime<Utc>>,
     /// When it was due.
     pub due: DateTime<Utc>,
     /// What happened.
@@ -188,6 +201,7 @@ impl fmt::Debug for Claimed {
             .field("attempts", &self.attempts)
             .field("first_failure", &self.first_failure)
             .field("interrupted", &self.interrupted)
+            .field("failing_since", &self.failing_since)
             .field("due", &self.due)
             .field("event", &self.event)
             .field("body", &Hidden(&self.body))
@@ -204,13 +218,28 @@ pub enum ClaimedTarget {
     Webhook(Arc<Webhook>),
     /// A URL given with a call.
     Call(Arc<Call>),
+    /// A registered webhook that is tried out.
+    Test(Arc<Webhook>),
 }
 
 impl ClaimedTarget {
+    /// The webhook it goes to, if it is one.
+    pub fn webhook(&self) -> Option<&Arc<Webhook>> {
+        match self {
+            Self::Webhook(webhook) | Self::Test(webhook) => Some(webhook),
+            Self::Call(_) => None,
+        }
+    }
+
+    /// Whether it is there to try a webhook out.
+    pub fn is_test(&self) -> bool {
+        matches!(self, Self::Test(_))
+    }
+
     /// Where to send.
     pub fn url(&self) -> &WebhookUrl {
         match self {
-            Self::Webhook(webhook) => &webhook.url,
+            Self::Webhook(webhook) | Self::Test(webhook) => &webhook.url,
             Self::Call(call) => &call.url,
         }
     }
@@ -218,7 +247,7 @@ impl ClaimedTarget {
     /// How to send.
     pub fn profile(&self) -> &ProfileName {
         match self {
-            Self::Webhook(webhook) => &webhook.profile,
+            Self::Webhook(webhook) | Self::Test(webhook) => &webhook.profile,
             Self::Call(call) => &call.profile,
         }
     }
@@ -226,7 +255,7 @@ impl ClaimedTarget {
     /// How to prove who sends.
     pub fn auth(&self) -> Option<&AuthId> {
         match self {
-            Self::Webhook(webhook) => webhook.auth.as_ref(),
+            Self::Webhook(webhook) | Self::Test(webhook) => webhook.auth.as_ref(),
             Self::Call(call) => call.auth.as_ref(),
         }
     }
@@ -235,14 +264,14 @@ impl ClaimedTarget {
     pub fn awaits_runs(&self) -> bool {
         match self {
             Self::Webhook(webhook) => webhook.runs_by().is_some(),
-            Self::Call(_) => false,
+            Self::Call(_) | Self::Test(_) => false,
         }
     }
 
     /// The deadline of an attempt, where the registration sets one.
     pub fn deadline(&self) -> Option<Duration> {
         match self {
-            Self::Webhook(webhook) => webhook.deadline,
+            Self::Webhook(webhook) | Self::Test(webhook) => webhook.deadline,
             Self::Call(_) => None,
         }
     }

@@ -47,7 +47,7 @@ pub use tasks::{
     ClaimedTask, EndedTask, Keep, NewTask, TaskEnd, TaskPause, TaskRecord, TaskSettlement, TaskStore,
 };
 pub use wake::{Listen, Wake};
-pub use webhooks::{AuthRecord, WebhookStore};
+pub use webhooks::{AuthRecord, FailingWebhook, Saved, Switch, Switched, WebhookStore};
 
 /// All that an engine asks of a store: what implements the six traits is one.
 pub trait Store: DeliveryStore + WebhookStore + DigestStore + Inspect + TaskStore + SeenStore {}

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::codec::{ceil, floor, whole};
 use super::{Next, Settlement};
-use crate::delivery::{Lane, Order, Outcome, Runs};
+use crate::delivery::{AttemptReport, Lane, Order, Outcome, Runs, failing_since};
 use crate::id::DeliveryId;
 
 /// The rank of what awaits a run: after everything else, and by id.
@@ -18,6 +18,8 @@ pub(super) struct Waiting {
     /// Its webhook was removed: nothing in it is sent any more.
     pub(super) doomed: bool,
     pub(super) in_flight: u32,
+    /// Since when it has had nothing but failures.
+    pub(super) failing_since: Option<DateTime<Utc>>,
     /// The number of its last turn.
     pub(super) turn: i64,
     pub(super) place: Place,
@@ -151,6 +153,11 @@ impl Waiting {
             due,
             awaits: Some(awaited.map_or(next, |number| number.min(next))),
         }
+    }
+
+    /// Notes how an attempt went that counts for how the webhook fares.
+    pub(super) fn attempted(&mut self, attempt: &AttemptReport, delivered: bool) {
+        self.failing_since = failing_since(self.failing_since, attempt, delivered).map(whole);
     }
 
     /// A delivery comes back whose worker never reported.

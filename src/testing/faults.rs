@@ -14,9 +14,9 @@ use crate::engine::Timer;
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, Inspect, NewEvent, NewTask, Replayed, SealedWindow, Seen, SeenKey, SeenStore, Settled,
-    Settlement, StoreError, StoreErrorKind, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore,
-    Update, Wake, WebhookStore, WindowNo,
+    Enqueued, FailingWebhook, Inspect, NewEvent, NewTask, Replayed, Saved, SealedWindow, Seen, SeenKey,
+    SeenStore, Settled, Settlement, StoreError, StoreErrorKind, Switch, Switched, TakeChunk, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -217,8 +217,18 @@ impl<S: DeliveryStore + ?Sized> DeliveryStore for FaultyStore<S> {
 
 #[async_trait]
 impl<S: WebhookStore + ?Sized> WebhookStore for FaultyStore<S> {
-    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<Saved, StoreError> {
         self.through("save_webhook", || self.store.save_webhook(webhook, now))
+            .await
+    }
+
+    async fn switch_webhook(
+        &self,
+        id: &WebhookId,
+        switch: Switch,
+        now: DateTime<Utc>,
+    ) -> Result<Switched, StoreError> {
+        self.through("switch_webhook", || self.store.switch_webhook(id, switch, now))
             .await
     }
 
@@ -235,8 +245,31 @@ impl<S: WebhookStore + ?Sized> WebhookStore for FaultyStore<S> {
         self.through("webhooks", || self.store.webhooks(scope)).await
     }
 
+    async fn all_webhooks(
+        &self,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        self.through("all_webhooks", || self.store.all_webhooks(after, max))
+            .await
+    }
+
+    async fn failing_webhooks(
+        &self,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<FailingWebhook>, StoreError> {
+        self.through("failing_webhooks", || self.store.failing_webhooks(after, max))
+            .await
+    }
+
     async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {
         self.through("save_auth", || self.store.save_auth(record)).await
+    }
+
+    async fn replace_auth(&self, old: Option<&AuthRecord>, new: AuthRecord) -> Result<bool, StoreError> {
+        self.through("replace_auth", || self.store.replace_auth(old, new))
+            .await
     }
 
     async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
@@ -245,6 +278,15 @@ impl<S: WebhookStore + ?Sized> WebhookStore for FaultyStore<S> {
 
     async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
         self.through("auth", || self.store.auth(id)).await
+    }
+
+    async fn auths(&self, after: Option<&AuthId>, max: usize) -> Result<Vec<Arc<AuthRecord>>, StoreError> {
+        self.through("auths", || self.store.auths(after, max)).await
+    }
+
+    async fn webhooks_with_auth(&self, id: &AuthId, max: usize) -> Result<Vec<WebhookId>, StoreError> {
+        self.through("webhooks_with_auth", || self.store.webhooks_with_auth(id, max))
+            .await
     }
 }
 

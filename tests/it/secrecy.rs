@@ -48,6 +48,7 @@ fn nothing_secret_is_in_any_debug() {
         attempts: 0,
         first_failure: None,
         interrupted: false,
+        failing_since: None,
         due: DateTime::UNIX_EPOCH,
         event: event(),
         body: body(),

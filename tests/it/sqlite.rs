@@ -12,7 +12,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use ringback::delivery::{
-    AttemptReport, DeadReason, Event, EventPattern, Limits, Order, Outcome, Rate, State, Target, Webhook,
+    AttemptReport, AutoDisable, DeadReason, Event, EventPattern, Limits, Order, Outcome, Rate, State, Target,
+    Webhook,
 };
 use ringback::id::{DeliveryId, EventId, Fence};
 use ringback::store::{
@@ -46,6 +47,8 @@ fn webhook(id: &str, in_flight: u32) -> Webhook {
         },
         order: Order::Any,
         enabled: true,
+        disabled: None,
+        auto_disable: AutoDisable::never(),
         deadline: Some(Duration::from_secs(3)),
         flusher: None,
         created_at: at(0),

@@ -19,6 +19,8 @@ use crate::retry::Schedule;
 /// be given out again, so that receivers would take a new message for an old one. A body whose media type says
 /// that it is not JSON, such as CFONB, has no place for an id and goes out as it is.
 ///
+/// Since nothing is ever given up, a webhook of this profile may not be disabled for failing.
+///
 /// ```
 /// use chrono::DateTime;
 /// use ringback::delivery::{Event, Ids, Profile};
@@ -38,6 +40,10 @@ pub fn powens() -> ProviderProfile {
 struct Powens;
 
 impl Dialect for Powens {
+    fn may_be_disabled(&self) -> bool {
+        false
+    }
+
     fn is_numbered(&self) -> bool {
         true
     }

@@ -19,12 +19,13 @@ impl WebhookRequestRecord {
     /// use ringback::delivery::{Attempt, AttemptReport, HistoryEntry, Outcome, Target};
     /// use ringback::id::DeliveryId;
     /// use ringback::provider::truv::WebhookRequestRecord;
-    /// # use ringback::delivery::{Limits, Order, Webhook};
+    /// # use ringback::delivery::{AutoDisable, Limits, Order, Webhook};
     /// # let webhook = Webhook {
     /// #     id: "a1".into(), scope: "s".into(), name: String::new(), events: vec![],
     /// #     url: ringback::url::WebhookUrl::parse("https://example.com/hook").unwrap(), auth: None,
     /// #     profile: "truv".into(), limits: Limits::default(), order: Order::default(), enabled: true,
     /// #     deadline: None, flusher: None, created_at: DateTime::UNIX_EPOCH, updated_at: DateTime::UNIX_EPOCH,
+    /// #     disabled: None, auto_disable: AutoDisable::never(),
     /// # };
     ///
     /// let report = AttemptReport {

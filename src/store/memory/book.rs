@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::events::{Events, Recorded};
 use super::lanes::{LaneNo, Lanes};
 use super::row::{Route, Row};
-use crate::delivery::{DeadReason, Event, LaneKey, LaneRules, State, Target, Webhook};
+use crate::delivery::{DeadReason, Event, LaneRules, State, Target, Webhook};
 use crate::id::{DeliveryId, EventId, Fence, Scope, WebhookId};
 use crate::store::{Enqueued, NewDelivery, NewEvent};
 
@@ -76,13 +76,16 @@ impl Book {
     fn add(&mut self, event: Arc<Event>, new: NewDelivery, now: DateTime<Utc>) -> DeliveryId {
         self.last_id += 1;
         let id = DeliveryId(self.last_id);
-        let key = new.target.lane();
-        let (route, lane) = match new.target {
-            Target::Webhook(webhook) => (Route::Webhook(webhook), self.lanes.find(&key)),
-            Target::Call(call) => {
-                let lane = self.lanes.open(key, LaneRules::from(&call), now);
-                (Route::Call(Arc::new(call)), Some(lane))
+        let lane = match &new.target {
+            Target::Webhook(webhook) | Target::Test(webhook) => {
+                self.lane_of(webhook, new.target.is_test(), event.scope(), now)
             }
+            Target::Call(call) => Some(self.lanes.open(new.target.lane(), LaneRules::from(call), now)),
+        };
+        let route = match new.target {
+            Target::Webhook(webhook) => Route::Webhook(webhook),
+            Target::Call(call) => Route::Call(Arc::new(call)),
+            Target::Test(webhook) => Route::Test(webhook),
         };
         let row = Row {
             event,
@@ -200,9 +203,8 @@ impl Book {
         std::mem::take(&mut self.lanes.rings)
     }
 
-    pub(super) fn save_webhook(&mut self, webhook: Webhook, now: DateTime<Utc>) {
-        let key = LaneKey::webhook(&webhook.id);
-        let lane = self.lanes.open(key, LaneRules::from(&webhook), now);
+    /// Sorts what waits in a lane anew after its rules changed, and puts it where it belongs.
+    pub(super) fn rearrange(&mut self, lane: LaneNo, now: DateTime<Utc>) {
         let rows = &mut self.rows;
         self.lanes.get(lane).rerank(|id, awaits_no_more| {
             let row = rows.get_mut(&id)?;
@@ -211,27 +213,7 @@ impl Book {
             }
             Some(row.due)
         });
-        self.webhooks.insert(webhook.id.clone(), Arc::new(webhook));
         self.requeue(lane, now);
-    }
-
-    pub(super) fn remove_webhook(&mut self, id: &WebhookId, now: DateTime<Utc>) -> bool {
-        if let Some(lane) = self.lanes.doom(&LaneKey::webhook(id)) {
-            self.requeue(lane, now);
-        }
-        self.webhooks.remove(id).is_some()
-    }
-
-    pub(super) fn webhook(&self, id: &WebhookId) -> Option<Arc<Webhook>> {
-        self.webhooks.get(id).cloned()
-    }
-
-    pub(super) fn webhooks(&self, scope: &Scope) -> Vec<Arc<Webhook>> {
-        self.webhooks
-            .values()
-            .filter(|webhook| webhook.scope == *scope)
-            .cloned()
-            .collect()
     }
 }
 

@@ -66,6 +66,7 @@ impl Book {
             return self.requeue(lane, request.now);
         }
         let allowance = waiting.lane.allowance(waiting.in_flight, request.now);
+        let failing_since = waiting.failing_since;
         let newest = DeliveryId(self.last_id);
         let mut taken = 0;
         while taken < allowance && (taken as usize) < share {
@@ -86,13 +87,13 @@ impl Book {
             row.claimed_at = request.now;
             row.lease_ends = after(request.now, request.lease);
             self.leases.insert((row.lease_ends, id));
+            let registered = |webhook| self.webhooks.get(webhook).map(Arc::clone);
             let target = match &row.route {
-                Route::Call(call) => ClaimedTarget::Call(Arc::clone(call)),
-                Route::Webhook(webhook) => match self.webhooks.get(webhook) {
-                    Some(webhook) => ClaimedTarget::Webhook(Arc::clone(webhook)),
-                    None => continue, // a lane that has a name has its webhook
-                },
+                Route::Call(call) => Some(ClaimedTarget::Call(Arc::clone(call))),
+                Route::Webhook(webhook) => registered(webhook).map(ClaimedTarget::Webhook),
+                Route::Test(webhook) => registered(webhook).map(ClaimedTarget::Test),
             };
+            let Some(target) = target else { continue }; // a lane that has a name has its webhook
             let auth = target.auth().and_then(|auth| auths.get(auth)).cloned();
             claimed.push(Claimed {
                 id,
@@ -100,6 +101,7 @@ impl Book {
                 attempts: row.attempts,
                 first_failure: row.first_failure,
                 interrupted: row.interrupted,
+                failing_since,
                 due: row.due,
                 event: Arc::clone(&row.event),
                 body: row.body.as_ref().unwrap_or(row.event.body()).clone(),

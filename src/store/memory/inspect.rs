@@ -1,10 +1,11 @@
 //! Looking at deliveries, and replaying them.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::book::Book;
-use super::row::Route;
-use crate::delivery::{Attempt, LaneKey};
+use crate::delivery::{Attempt, Target};
 use crate::id::{DeliveryId, EventId, Scope};
 use crate::store::{DeliveryRecord, Replayed};
 
@@ -39,19 +40,25 @@ impl Book {
     }
 
     pub(super) fn replay(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Replayed {
-        let Some(row) = self.rows.get_mut(&id) else {
+        let Some(row) = self.rows.get(&id) else {
             return Replayed::Unknown;
         };
         if !row.state.is_final() {
             return Replayed::NotFinal(row.state);
         }
-        if let Route::Webhook(webhook) = &row.route {
+        let lane = match row.show(id).target {
             // The webhook may have been registered anew since, in a lane of its own.
-            let Some(lane) = self.lanes.find(&LaneKey::webhook(webhook)) else {
-                return Replayed::WebhookDeleted;
-            };
-            row.lane = Some(lane);
-        }
+            target @ (Target::Webhook(_) | Target::Test(_)) => {
+                let event = Arc::clone(&row.event);
+                let webhook = target.webhook();
+                webhook.and_then(|webhook| self.lane_of(webhook, target.is_test(), event.scope(), now))
+            }
+            Target::Call(_) => row.lane,
+        };
+        let Some(row) = self.rows.get_mut(&id).filter(|_| lane.is_some()) else {
+            return Replayed::WebhookDeleted;
+        };
+        row.lane = lane;
         row.attempts = 0;
         row.first_failure = None;
         row.interrupted = false;

@@ -34,6 +34,8 @@ pub(super) struct Waiting {
     /// Its webhook was removed: nothing in it is sent any more.
     pub(super) doomed: bool,
     pub(super) in_flight: u32,
+    /// Since when it has had nothing but failures.
+    pub(super) failing_since: Option<DateTime<Utc>>,
     /// Any order: by due time. Strict: by id alone, so the head is the oldest whether it is due or not.
     pending: BTreeSet<(DateTime<Utc>, DeliveryId)>,
     /// Its webhook's flusher at work, if it has one.
@@ -65,6 +67,7 @@ impl Lanes {
                 },
                 doomed: false,
                 in_flight: 0,
+                failing_since: None,
                 pending: BTreeSet::new(),
                 runs: None,
                 awaiting: BTreeMap::new(),
@@ -73,13 +76,26 @@ impl Lanes {
             });
             LaneNo(self.lanes.len() - 1)
         });
-        let Waiting { lane, runs, .. } = &mut self.lanes[no.0];
+        let Waiting {
+            lane,
+            runs,
+            failing_since,
+            ..
+        } = &mut self.lanes[no.0];
+        if rules.enabled && !lane.enabled {
+            *failing_since = None;
+        }
         (lane.limits, lane.order, lane.enabled) = (rules.limits, rules.order, rules.enabled);
         match (rules.flusher, runs.as_mut()) {
             (Some(flusher), Some(runs)) => runs.change(flusher, now),
             (flusher, _) => *runs = flusher.map(Runs::of),
         }
         no
+    }
+
+    /// What waits in the lane of that name.
+    pub(super) fn named(&self, key: &LaneKey) -> Option<&Waiting> {
+        self.find(key).map(|no| &self.lanes[no.0])
     }
 
     pub(super) fn find(&self, key: &LaneKey) -> Option<LaneNo> {

@@ -6,6 +6,7 @@ mod digests;
 mod events;
 mod inspect;
 mod lanes;
+mod registrations;
 mod row;
 mod seen;
 mod settlements;
@@ -13,6 +14,7 @@ mod tasks;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,9 +27,9 @@ use self::seen::SeenKeys;
 use self::tasks::Tasks;
 use super::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, Inspect, NewEvent, NewTask, Replayed, SealedWindow, Seen, SeenKey, SeenStore, Settled,
-    Settlement, StoreError, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake,
-    WebhookStore, WindowNo,
+    Enqueued, FailingWebhook, Inspect, NewEvent, NewTask, Replayed, Saved, SealedWindow, Seen, SeenKey,
+    SeenStore, Settled, Settlement, StoreError, Switch, Switched, TakeChunk, TaskPause, TaskRecord,
+    TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::delivery::{Attempt, Interval, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
@@ -190,10 +192,21 @@ impl DeliveryStore for MemoryStore {
 
 #[async_trait]
 impl WebhookStore for MemoryStore {
-    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<(), StoreError> {
-        self.state().book.save_webhook(webhook, now);
+    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<Saved, StoreError> {
+        let saved = self.state().book.save_webhook(webhook, now);
         self.wake.ring();
-        Ok(())
+        Ok(saved)
+    }
+
+    async fn switch_webhook(
+        &self,
+        id: &WebhookId,
+        switch: Switch,
+        now: DateTime<Utc>,
+    ) -> Result<Switched, StoreError> {
+        let switched = self.state().book.switch_webhook(id, switch, now);
+        self.wake.ring();
+        Ok(switched)
     }
 
     async fn remove_webhook(&self, id: &WebhookId, now: DateTime<Utc>) -> Result<bool, StoreError> {
@@ -210,9 +223,34 @@ impl WebhookStore for MemoryStore {
         Ok(self.state().book.webhooks(scope))
     }
 
+    async fn all_webhooks(
+        &self,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        Ok(self.state().book.all_webhooks(after, max))
+    }
+
+    async fn failing_webhooks(
+        &self,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<FailingWebhook>, StoreError> {
+        Ok(self.state().book.failing_webhooks(after, max))
+    }
+
     async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {
         self.state().auths.insert(record.id.clone(), Arc::new(record));
         Ok(())
+    }
+
+    async fn replace_auth(&self, old: Option<&AuthRecord>, new: AuthRecord) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let is_as_it_was = state.auths.get(&new.id).map(|present| &**present) == old;
+        if is_as_it_was {
+            state.auths.insert(new.id.clone(), Arc::new(new));
+        }
+        Ok(is_as_it_was)
     }
 
     async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
@@ -221,6 +259,17 @@ impl WebhookStore for MemoryStore {
 
     async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
         Ok(self.state().auths.get(id).cloned())
+    }
+
+    async fn auths(&self, after: Option<&AuthId>, max: usize) -> Result<Vec<Arc<AuthRecord>>, StoreError> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.state();
+        let records = state.auths.range::<AuthId, _>((start, Bound::Unbounded));
+        Ok(records.take(max).map(|(_, record)| Arc::clone(record)).collect())
+    }
+
+    async fn webhooks_with_auth(&self, id: &AuthId, max: usize) -> Result<Vec<WebhookId>, StoreError> {
+        Ok(self.state().book.webhooks_with_auth(id, max))
     }
 }
 

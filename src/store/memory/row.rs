@@ -34,6 +34,7 @@ pub(super) struct Row {
 pub(super) enum Route {
     Webhook(WebhookId),
     Call(Arc<Call>),
+    Test(WebhookId),
 }
 
 impl Row {
@@ -59,6 +60,7 @@ impl Row {
             target: match &self.route {
                 Route::Webhook(webhook) => Target::Webhook(webhook.clone()),
                 Route::Call(call) => Target::Call((**call).clone()),
+                Route::Test(webhook) => Target::Test(webhook.clone()),
             },
             state: self.state,
             attempts: self.attempts,

@@ -1,10 +1,12 @@
 //! Settling and releasing.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::book::Book;
-use super::row::Row;
-use crate::delivery::{DeadReason, Outcome, Runs, State};
+use super::row::{Route, Row};
+use crate::delivery::{DeadReason, DisableReason, LaneKey, Outcome, Runs, State, failing_since};
 use crate::id::{DeliveryId, Fence};
 use crate::store::{Next, Settled, Settlement};
 
@@ -28,6 +30,7 @@ impl Book {
             }
             row.record(attempt);
         }
+        self.note_fate(id, next == Next::Delivered, outcome.is_some());
         self.leave_flight(id);
         let tick = self.runs_of(id).map(|runs| {
             match outcome {
@@ -45,7 +48,10 @@ impl Book {
             Next::Retry(due) => self.wait(id, due, now),
             Next::AwaitRun => self.await_run(id, None, tick.unwrap_or(now), now),
             Next::Exhausted => self.end(id, DeadReason::Exhausted),
-            Next::Gone => self.end(id, DeadReason::Gone),
+            Next::Gone => {
+                self.end(id, DeadReason::Gone);
+                self.disable_gone(id, now);
+            }
         }
         self.requeue_lane_of(id, now);
         self.forget_oldest();
@@ -66,6 +72,31 @@ impl Book {
             None => self.wait(id, due, now),
         }
         Settled::Done
+    }
+
+    /// Notes on the webhook how the attempt went that was recorded last.
+    fn note_fate(&mut self, id: DeliveryId, delivered: bool, attempted: bool) {
+        if let Some(row) = self.rows.get(&id).filter(|_| attempted)
+            && let (Route::Webhook(_), Some(lane), Some(attempt)) = (&row.route, row.lane, row.history.last())
+        {
+            let waiting = self.lanes.get(lane);
+            waiting.failing_since = failing_since(waiting.failing_since, attempt, delivered);
+        }
+    }
+
+    /// Disables the webhook that a delivery went to, if it asked for that and was not changed since.
+    fn disable_gone(&mut self, id: DeliveryId, now: DateTime<Utc>) {
+        if let Some(row) = self.rows.get(&id)
+            && let Route::Webhook(webhook) = &row.route
+            && let Some(webhook) = self.webhooks.get(webhook)
+            && row.lane == self.lanes.find(&LaneKey::webhook(&webhook.id))
+            && webhook.updated_at <= row.claimed_at
+            && webhook.enabled
+            && webhook.auto_disable.when_gone
+        {
+            let webhook = Arc::clone(webhook);
+            self.disable(&webhook, Some(DisableReason::Gone), now);
+        }
     }
 
     /// The runs of the lane that a delivery belongs to, if it has any.

@@ -33,7 +33,7 @@ const ROUNDS: usize = 8;
 /// What [`Head::read`] reads.
 macro_rules! head_columns {
     () => {
-        "SELECT id, event, fence, attempts, first_failure, interrupted, due, own, webhook FROM deliveries"
+        "SELECT id, event, fence, attempts, first_failure, interrupted, due, own, webhook, test FROM deliveries"
     };
 }
 
@@ -156,6 +156,7 @@ fn take(
 ) -> Result<bool, Fault> {
     let waiting = lanes.get(lane)?;
     let allowance = waiting.lane.allowance(waiting.in_flight, now);
+    let failing_since = waiting.failing_since;
     let mut most = limit(share).min(i64::from(allowance));
     let before = heads.len();
     if most > 0
@@ -178,13 +179,14 @@ fn take(
         }
         heads.push(head);
     }
-    let taken = &heads[before..];
+    let taken = &mut heads[before..];
     let mut update = conn.prepare_cached(
         "UPDATE deliveries SET state = 'sending', fence = ?2, holder = ?3, claimed_at = ?4, lease_ends = ?5
          WHERE id = ?1",
     )?;
     let lease_ends = ceil(after(now, request.lease));
-    for head in taken {
+    for head in &mut *taken {
+        head.failing_since = failing_since;
         update.execute((
             head.id,
             head.fence.0,
@@ -209,6 +211,9 @@ struct Head {
     due: DateTime<Utc>,
     own: bool,
     webhook: Option<String>,
+    test: bool,
+    /// Of its lane.
+    failing_since: Option<DateTime<Utc>>,
 }
 
 impl Head {
@@ -223,6 +228,8 @@ impl Head {
             due: instant(row.get(6)?, "due")?,
             own: row.get(7)?,
             webhook: row.get(8)?,
+            test: row.get(9)?,
+            failing_since: None,
         })
     }
 
@@ -239,6 +246,7 @@ impl Head {
         };
         let contents = contents::read(conn, self.id, self.own)?;
         let target = match (&self.webhook, contents.call) {
+            (Some(id), None) if self.test => cache.webhook(conn, id)?.map(ClaimedTarget::Test),
             (Some(id), None) => cache.webhook(conn, id)?.map(ClaimedTarget::Webhook),
             (None, call) => call.map(|call| ClaimedTarget::Call(Arc::new(call))),
             (Some(_), Some(_)) => None,
@@ -254,6 +262,7 @@ impl Head {
             attempts: self.attempts,
             first_failure: self.first_failure,
             interrupted: self.interrupted,
+            failing_since: self.failing_since,
             due: self.due,
             body: contents.body.unwrap_or_else(|| event.body().clone()),
             event,

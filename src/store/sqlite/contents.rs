@@ -20,7 +20,7 @@ pub(super) struct Contents {
 pub(super) fn insert(conn: &Database, id: i64, new: &NewDelivery) -> Result<bool, Fault> {
     let call = match &new.target {
         Target::Call(call) => Some(serde_json::to_vec(call).map_err(|_| Fault::Unreadable(CALL))?),
-        Target::Webhook(_) => None,
+        Target::Webhook(_) | Target::Test(_) => None,
     };
     if call.is_none() && new.body.is_none() {
         return Ok(false);

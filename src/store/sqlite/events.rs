@@ -13,7 +13,7 @@ use super::database::Database;
 use super::fault::Fault;
 use super::lanes::Lanes;
 use crate::delivery::{DeadReason, Event, Fingerprint, State, Target};
-use crate::id::{DeliveryId, EventId, EventType, Scope, Subject};
+use crate::id::{DeliveryId, EventId, EventType, Scope, Subject, WebhookId};
 use crate::store::{Enqueued, NewDelivery, NewEvent};
 
 const HEADERS: &str = "events.headers";
@@ -55,7 +55,14 @@ pub(super) fn enqueue(
         };
         let first = next_id;
         for delivery in &new.deliveries {
-            insert_delivery(conn, &mut lanes, next_id, event, delivery, now)?;
+            insert_delivery(
+                conn,
+                &mut lanes,
+                next_id,
+                (event, new.event.scope()),
+                delivery,
+                now,
+            )?;
             next_id += 1;
         }
         answers.push(Enqueued::Fresh((first..next_id).map(DeliveryId).collect()));
@@ -114,15 +121,16 @@ fn insert_delivery(
     conn: &Database,
     lanes: &mut Lanes<'_>,
     id: i64,
-    event: i64,
+    (event, scope): (i64, &Scope),
     new: &NewDelivery,
     now: DateTime<Utc>,
 ) -> Result<(), Fault> {
-    let key = new.target.lane();
-    let (webhook, lane) = match &new.target {
-        Target::Webhook(webhook) => (Some(webhook.as_str()), lanes.find(key)?),
-        Target::Call(call) => (None, Some(lanes.open(key, call.into())?)),
+    let is_test = new.target.is_test();
+    let lane = match &new.target {
+        Target::Webhook(webhook) | Target::Test(webhook) => lanes.of_webhook(webhook, is_test, scope)?,
+        Target::Call(call) => Some(lanes.open(new.target.lane(), call.into())?),
     };
+    let webhook = new.target.webhook().map(WebhookId::as_str);
     let due = floor(now);
     let (state, rank) = match lane {
         Some(lane) => (State::Pending, lanes.get(lane)?.waits_until(due).rank),
@@ -132,10 +140,10 @@ fn insert_delivery(
     let own = contents::insert(conn, id, new)?;
     conn.prepare_cached(
         "INSERT INTO deliveries (id, event, lane, state, reason, rank, due, fence, attempts, history,
-            interrupted, created_at, own, webhook)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, ?7, ?8, ?9)",
+            interrupted, created_at, own, webhook, test)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, ?7, ?8, ?9, ?10)",
     )?
-    .execute((id, event, lane, word, reason, rank, due, own, webhook))?;
+    .execute((id, event, lane, word, reason, rank, due, own, webhook, is_test))?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::core::Core;
 use super::events::event;
 use super::fault::Fault;
 use super::lanes::{LaneNo, Lanes};
-use crate::delivery::{LaneKey, Target};
+use crate::delivery::Target;
 use crate::id::{DeliveryId, EventId, Scope, WebhookId};
 use crate::store::{DeliveryRecord, Replayed};
 
@@ -38,7 +38,8 @@ impl Core {
     fn deliveries(&self, first: i64, count: i64) -> Result<Vec<DeliveryRecord>, Fault> {
         self.conn
             .prepare_cached(
-                "SELECT id, event, state, reason, attempts, first_failure, due, created_at, own, webhook
+                "SELECT id, event, state, reason, attempts, first_failure, due, created_at, own, webhook,
+                    test
                  FROM deliveries WHERE id >= ?1 AND id < ?1 + ?2 ORDER BY id",
             )?
             .query_and_then((first, count), |row| self.record(row))?
@@ -50,6 +51,7 @@ impl Core {
         let event = event(&self.conn, row.get(1)?)?;
         let contents = contents::read(&self.conn, id, row.get(8)?)?;
         let target = match (row.get::<_, Option<String>>(9)?, contents.call) {
+            (Some(webhook), None) if row.get(10)? => Target::Test(WebhookId::from(webhook)),
             (Some(webhook), None) => Target::Webhook(WebhookId::from(webhook)),
             (None, Some(call)) => Target::Call(call),
             _ => return Err(Fault::Unreadable("webhook")),
@@ -70,8 +72,10 @@ impl Core {
 
     pub(super) fn replay(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Result<Replayed, Fault> {
         let conn = &self.conn;
-        let mut select =
-            conn.prepare_cached("SELECT state, reason, lane, webhook FROM deliveries WHERE id = ?1")?;
+        let mut select = conn.prepare_cached(
+            "SELECT d.state, d.reason, d.lane, d.webhook, d.test, e.scope
+                 FROM deliveries d JOIN events e ON e.id = d.event WHERE d.id = ?1",
+        )?;
         let mut rows = select.query([id.0])?;
         let Some(row) = rows.next()? else {
             return Ok(Replayed::Unknown);
@@ -84,7 +88,10 @@ impl Core {
         let mut lanes = Lanes::new(conn, whole(now));
         let lane: Option<LaneNo> = match row.get::<_, Option<String>>(3)? {
             // The webhook may have been registered anew since, in a lane of its own.
-            Some(webhook) => lanes.find(LaneKey::webhook(&webhook.into()))?,
+            Some(webhook) => {
+                let scope = Scope::from(row.get::<_, String>(5)?);
+                lanes.of_webhook(&webhook.into(), row.get(4)?, &scope)?
+            }
             None => row.get(2)?,
         };
         let Some(lane) = lane else {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::codec::{ceil, floor, limit, nanos, optional_instant, unsigned};
 use super::fault::Fault;
 use crate::delivery::{Lane, LaneKey, LaneRules, Limits, Order, Rate, Runs};
-use crate::id::DeliveryId;
+use crate::id::{DeliveryId, Scope, WebhookId};
 use crate::store::waiting::{AWAITS_RUN, Front, Place, Waiting, number_column};
 
 /// A lane's row id. They rise in the order in which lanes were opened.
@@ -24,6 +24,7 @@ pub(super) struct Lanes<'c> {
     now: DateTime<Utc>,
     touched: BTreeMap<LaneNo, Touched>,
     by_key: HashMap<LaneKey, Option<LaneNo>>,
+    scopes: HashMap<WebhookId, Option<Scope>>,
 }
 
 /// A lane as it was read, and as it has become.
@@ -45,7 +46,7 @@ impl Touched {
 macro_rules! columns {
     () => {
         "SELECT id, key IS NULL, max_in_flight, rate_interval_ns, rate_burst, strict, enabled, in_flight,
-            whole_at, turn, opens_at, ready, runs"
+            whole_at, turn, opens_at, ready, runs, failing_since"
     };
 }
 
@@ -56,6 +57,34 @@ impl<'c> Lanes<'c> {
             now,
             touched: BTreeMap::new(),
             by_key: HashMap::new(),
+            scopes: HashMap::new(),
+        }
+    }
+
+    /// Where deliveries of that scope to that webhook wait, if it is a webhook of that scope.
+    pub(super) fn of_webhook(
+        &mut self,
+        id: &WebhookId,
+        is_test: bool,
+        scope: &Scope,
+    ) -> Result<Option<LaneNo>, Fault> {
+        let known = match self.scopes.get(id) {
+            Some(known) => known,
+            None => {
+                let read: Option<String> = self
+                    .conn
+                    .prepare_cached("SELECT scope FROM webhooks WHERE id = ?1")?
+                    .query_row([id.as_str()], |row| row.get(0))
+                    .optional()?;
+                self.scopes.entry(id.clone()).or_insert(read.map(Scope::from))
+            }
+        };
+        if known.as_ref() != Some(scope) {
+            return Ok(None);
+        }
+        match is_test {
+            false => self.find(LaneKey::webhook(id)),
+            true => self.open(LaneKey::test(id), LaneRules::TEST).map(Some),
         }
     }
 
@@ -89,6 +118,9 @@ impl<'c> Lanes<'c> {
         let now = self.now;
         let waiting = self.get(no)?;
         let (lane, had_runs) = (waiting.lane, waiting.runs.is_some());
+        if enabled && !lane.enabled {
+            waiting.failing_since = None;
+        }
         match (flusher, waiting.runs.as_mut()) {
             (Some(flusher), Some(runs)) => runs.change(flusher, now),
             (flusher, _) => waiting.runs = flusher.map(Runs::of),
@@ -218,7 +250,7 @@ impl<'c> Lanes<'c> {
     pub(super) fn requeue(&mut self) -> Result<bool, Fault> {
         let mut update = self.conn.prepare_cached(
             "UPDATE lanes SET in_flight = ?2, whole_at = ?3, turn = ?4, opens_at = ?5, ready = ?6,
-                runs = ?7 WHERE id = ?1",
+                runs = ?7, failing_since = ?8 WHERE id = ?1",
         )?;
         let mut sooner = false;
         for (no, Touched { stored, mut waiting }) in std::mem::take(&mut self.touched) {
@@ -234,6 +266,7 @@ impl<'c> Lanes<'c> {
                     waiting.place.opens_at(),
                     waiting.place == Place::Ready,
                     waiting.runs.as_ref().map(runs_text).transpose()?,
+                    waiting.failing_since.map(floor),
                 ))?;
             }
         }
@@ -350,6 +383,7 @@ fn read(row: &Row<'_>) -> Result<Waiting, Fault> {
         lane,
         doomed: row.get(1)?,
         in_flight: row.get(7)?,
+        failing_since: optional_instant(row.get(13)?, "failing_since")?,
         turn: row.get(9)?,
         place: match (row.get(11)?, row.get(10)?) {
             (true, _) => Place::Ready,

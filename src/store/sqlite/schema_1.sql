@@ -16,9 +16,11 @@ CREATE TABLE encryption_keys (
 CREATE TABLE webhooks (
     id    TEXT PRIMARY KEY,
     scope TEXT NOT NULL,
+    auth  TEXT,
     json  BLOB NOT NULL -- encrypted: the URL may hold a secret
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX webhooks_by_scope ON webhooks (scope, id);
+CREATE INDEX webhooks_by_auth ON webhooks (auth, id) WHERE auth IS NOT NULL;
 
 CREATE TABLE auths (
     id     TEXT PRIMARY KEY,
@@ -54,8 +56,10 @@ CREATE TABLE lanes (
     turn             INTEGER NOT NULL DEFAULT 0, -- the number of its last turn
     opens_at         INTEGER,          -- from when on it has something to give; NULL if it has nothing or no room, or is ready
     ready            INTEGER NOT NULL DEFAULT 0, -- waits for its turn already
-    runs             TEXT              -- its webhook's flusher at work (JSON); NULL if it has none
+    runs             TEXT,             -- its webhook's flusher at work (JSON); NULL if it has none
+    failing_since    INTEGER           -- since when it has had nothing but failures
 ) STRICT;
+CREATE INDEX lanes_failing ON lanes (failing_since) WHERE failing_since IS NOT NULL;
 CREATE INDEX lanes_later ON lanes (opens_at) WHERE opens_at IS NOT NULL;
 CREATE INDEX lanes_ready ON lanes (turn, id) WHERE ready;
 
@@ -78,7 +82,8 @@ CREATE TABLE deliveries (
     holder        TEXT,
     created_at    INTEGER NOT NULL,
     own           INTEGER NOT NULL, -- whether `contents` has a row for it
-    webhook       TEXT              -- NULL where it goes to a URL given with a call
+    webhook       TEXT,             -- NULL where it goes to a URL given with a call
+    test          INTEGER NOT NULL  -- whether it is there to try the webhook out
 ) STRICT;
 CREATE INDEX deliveries_waiting ON deliveries (lane, rank) WHERE state = 'pending';
 CREATE INDEX deliveries_leased ON deliveries (lease_ends) WHERE state = 'sending';

@@ -4,11 +4,14 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::attempts;
+use super::cache::Cache;
 use super::codec::{floor, state_words, whole};
 use super::core::Core;
 use super::database::Database;
 use super::fault::Fault;
 use super::lanes::{LaneNo, Lanes};
+use super::registrations;
+use crate::delivery::{DisableReason, LaneKey};
 use crate::id::{DeliveryId, Fence};
 use crate::store::{Next, Settled, Settlement};
 
@@ -18,12 +21,15 @@ impl Core {
         settlements: &[Settlement],
         now: DateTime<Utc>,
     ) -> Result<Vec<Settled>, Fault> {
-        let mut lanes = Lanes::new(&self.conn, whole(now));
+        let Self {
+            conn, cache, rings, ..
+        } = self;
+        let mut lanes = Lanes::new(conn, whole(now));
         let answers = settlements
             .iter()
-            .map(|settlement| settle(&self.conn, &mut lanes, settlement, now))
+            .map(|settlement| settle(conn, cache, &mut lanes, settlement, now))
             .collect::<Result<_, _>>()?;
-        self.rings.deliveries |= lanes.requeue()?;
+        rings.deliveries |= lanes.requeue()?;
         Ok(answers)
     }
 
@@ -44,6 +50,7 @@ impl Core {
 
 fn settle(
     conn: &Database,
+    cache: &mut Cache,
     lanes: &mut Lanes<'_>,
     settlement: &Settlement,
     now: DateTime<Utc>,
@@ -55,6 +62,9 @@ fn settle(
         Some(report) => {
             attempts::record(conn, settlement.id.0, held.history.saturating_add(1), report)?;
             let failed = settlement.next != Next::Delivered;
+            if held.webhook.is_some() {
+                lanes.get(held.lane)?.attempted(report, !failed);
+            }
             (1, failed.then(|| floor(report.finished_at())))
         }
         None => (0, None),
@@ -76,6 +86,9 @@ fn settle(
         failed_at,
         waits.awaits,
     ))?;
+    if let (Next::Gone, Some(webhook)) = (settlement.next, &held.webhook) {
+        disable_gone(conn, cache, lanes, webhook, &held, now)?;
+    }
     Ok(Settled::Done)
 }
 
@@ -89,18 +102,44 @@ fn release(conn: &Connection, lanes: &mut Lanes<'_>, id: DeliveryId, fence: Fenc
     Ok(Settled::Done)
 }
 
+/// Disables the webhook that a delivery went to, if it asked for that and was not changed since.
+fn disable_gone(
+    conn: &Database,
+    cache: &mut Cache,
+    lanes: &mut Lanes<'_>,
+    webhook: &str,
+    held: &Held,
+    now: DateTime<Utc>,
+) -> Result<(), Fault> {
+    let Some(webhook) = cache.webhook(conn, webhook)? else {
+        return Ok(());
+    };
+    if lanes.find(LaneKey::webhook(&webhook.id))? == Some(held.lane)
+        && held.claimed_at.is_some_and(|at| floor(webhook.updated_at) <= at)
+        && webhook.enabled
+        && webhook.auto_disable.when_gone
+    {
+        registrations::disable(conn, cache, lanes, &webhook, Some(DisableReason::Gone), now)?;
+    }
+    Ok(())
+}
+
 /// What settling and releasing need to know of a delivery that is in flight.
 struct Held {
     lane: LaneNo,
     history: u32,
     due: i64,
     awaits: Option<i64>,
+    claimed_at: Option<i64>,
+    /// The webhook it goes to, unless to try it out.
+    webhook: Option<String>,
 }
 
 fn held(conn: &Connection, id: DeliveryId, fence: Fence) -> Result<Option<Held>, Fault> {
     Ok(conn
         .prepare_cached(
-            "SELECT lane, history, due, awaits FROM deliveries WHERE id = ?1 AND fence = ?2 AND state = 'sending'",
+            "SELECT lane, history, due, awaits, claimed_at, CASE WHEN test THEN NULL ELSE webhook END
+             FROM deliveries WHERE id = ?1 AND fence = ?2 AND state = 'sending'",
         )?
         .query_row((id.0, fence.0), |row| {
             Ok(Held {
@@ -108,6 +147,8 @@ fn held(conn: &Connection, id: DeliveryId, fence: Fence) -> Result<Option<Held>,
                 history: row.get(1)?,
                 due: row.get(2)?,
                 awaits: row.get(3)?,
+                claimed_at: row.get(4)?,
+                webhook: row.get(5)?,
             })
         })
         .optional()?)

@@ -15,9 +15,9 @@ use crate::delivery::{Attempt, Interval, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, Inspect, NewEvent, NewTask, Replayed, SealedWindow, Seen, SeenKey, SeenStore, Settled,
-    Settlement, StoreError, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake,
-    WebhookStore, WindowNo,
+    Enqueued, FailingWebhook, Inspect, NewEvent, NewTask, Replayed, Saved, SealedWindow, Seen, SeenKey,
+    SeenStore, Settled, Settlement, StoreError, Switch, Switched, TakeChunk, TaskPause, TaskRecord,
+    TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -69,8 +69,19 @@ impl DeliveryStore for SqliteStore {
 
 #[async_trait]
 impl WebhookStore for SqliteStore {
-    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<Saved, StoreError> {
         self.writes(move |core| core.save_webhook(&webhook, now)).await
+    }
+
+    async fn switch_webhook(
+        &self,
+        id: &WebhookId,
+        switch: Switch,
+        now: DateTime<Utc>,
+    ) -> Result<Switched, StoreError> {
+        let id = id.clone();
+        self.writes(move |core| core.switch_webhook(&id, switch, now))
+            .await
     }
 
     async fn remove_webhook(&self, id: &WebhookId, now: DateTime<Utc>) -> Result<bool, StoreError> {
@@ -88,8 +99,34 @@ impl WebhookStore for SqliteStore {
         self.reads(move |core| core.webhooks(&scope)).await
     }
 
+    async fn all_webhooks(
+        &self,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        let after = after.cloned();
+        self.reads(move |core| core.all_webhooks(after.as_ref(), max))
+            .await
+    }
+
+    async fn failing_webhooks(
+        &self,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<FailingWebhook>, StoreError> {
+        let after = after.cloned();
+        self.reads(move |core| core.failing_webhooks(after.as_ref(), max))
+            .await
+    }
+
     async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {
         self.writes(move |core| core.save_auth(&record)).await
+    }
+
+    async fn replace_auth(&self, old: Option<&AuthRecord>, new: AuthRecord) -> Result<bool, StoreError> {
+        let old = old.cloned();
+        self.writes(move |core| core.replace_auth(old.as_ref(), &new))
+            .await
     }
 
     async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
@@ -100,6 +137,16 @@ impl WebhookStore for SqliteStore {
     async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
         let id = id.clone();
         self.reads(move |core| core.auth(&id)).await
+    }
+
+    async fn auths(&self, after: Option<&AuthId>, max: usize) -> Result<Vec<Arc<AuthRecord>>, StoreError> {
+        let after = after.cloned();
+        self.reads(move |core| core.auths(after.as_ref(), max)).await
+    }
+
+    async fn webhooks_with_auth(&self, id: &AuthId, max: usize) -> Result<Vec<WebhookId>, StoreError> {
+        let id = id.clone();
+        self.reads(move |core| core.webhooks_with_auth(&id, max)).await
     }
 }
 

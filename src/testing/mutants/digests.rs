@@ -121,7 +121,12 @@ impl DigestStore for MutantStore {
                 let ids = (1..).take(new.deliveries.len()).map(DeliveryId).collect();
                 let id = EventId::from(format!("{}#", new.event.id()));
                 let other = NewEvent {
-                    event: Arc::new(rebuilt(&new.event, id, new.event.body().clone())),
+                    event: Arc::new(rebuilt(
+                        &new.event,
+                        new.event.scope().clone(),
+                        id,
+                        new.event.body().clone(),
+                    )),
                     deliveries: Vec::new(),
                 };
                 let taking = TakeChunk {

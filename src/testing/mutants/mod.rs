@@ -89,6 +89,24 @@ mutants! {
     LimitsFrozen = "limits-frozen",
     /// Goes on sending for deleted webhooks.
     DeletedStillSent = "deleted-still-sent",
+    /// Moves a webhook to another scope.
+    WebhookMoved = "webhook-moved",
+    /// Delivers what is enqueued for a webhook of another scope.
+    ScopeUnchecked = "scope-unchecked",
+    /// Lets what tries a webhook out wait among what waits for it.
+    TestAmongOthers = "test-among-others",
+    /// Takes a webhook for failing that once was.
+    FailingSinceKeptAfterSuccess = "failing-since-kept-after-success",
+    /// Disables a webhook for failing whether or not it still is.
+    DisableIgnoresRace = "disable-ignores-race",
+    /// Leaves a webhook enabled whose receiver is gone.
+    GoneIgnored = "gone-ignored",
+    /// Begins every page of a list at the beginning.
+    PagesRepeated = "pages-repeated",
+    /// Replaces an auth record whatever it has become.
+    AuthReplacedBlindly = "auth-replaced-blindly",
+    /// Forgets which webhooks name an auth record.
+    AuthUsersForgotten = "auth-users-forgotten",
     /// Counts a release as an attempt.
     ReleaseCounted = "release-counted",
     /// Counts on after a replay.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use super::Mutant;
 use crate::delivery::{DigestEntry, Event, Webhook};
 use crate::id::{DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
-use crate::store::{Claimed, ClaimedTarget, WindowNo};
+use crate::store::{Claimed, ClaimedTarget, FailingWebhook, WindowNo};
 
 #[derive(Default)]
 pub(super) struct Notes {
@@ -22,6 +23,8 @@ pub(super) struct Notes {
     pub(super) counted_before: BTreeMap<DeliveryId, u32>,
     /// Events enqueued once more under another id, by that id, as they were given.
     pub(super) twins: BTreeMap<(Scope, EventId), Arc<Event>>,
+    /// Webhooks that once were failing.
+    pub(super) failed: BTreeMap<WebhookId, FailingWebhook>,
     pub(super) task_fences: BTreeMap<TaskId, Fence>,
     /// How many updates were recorded.
     pub(super) updates: usize,
@@ -56,19 +59,36 @@ impl Notes {
         let id = EventId::from(format!("{}#{}", event.id(), self.twins.len()));
         let key = (event.scope().clone(), id.clone());
         self.twins.insert(key, Arc::clone(event));
-        rebuilt(event, id, event.body().clone())
+        rebuilt(event, event.scope().clone(), id, event.body().clone())
+    }
+
+    /// Shows a webhook as if the store had been given what the caller gave: what the mutant alters is as it was saved,
+    /// and the rest as the store has it.
+    pub(super) fn as_saved(&self, mutant: Mutant, webhook: Arc<Webhook>) -> Arc<Webhook> {
+        let Some(saved) = self.webhooks.get(&webhook.id) else {
+            return webhook;
+        };
+        let mut shown = Webhook::clone(&webhook);
+        match mutant {
+            Mutant::InFlightLimitIgnored
+            | Mutant::StrictOrderIgnored
+            | Mutant::RateIgnored
+            | Mutant::LimitsFrozen => (shown.limits, shown.order) = (saved.limits, saved.order),
+            Mutant::SwitchIgnored => shown.enabled = saved.enabled,
+            Mutant::GoneIgnored => shown.auto_disable = saved.auto_disable,
+            _ => return webhook,
+        }
+        Arc::new(shown)
     }
 
     /// Shows a claim as if the store had been given what the caller gave.
-    pub(super) fn disguise(&self, claimed: &mut Claimed) {
+    pub(super) fn disguise(&self, mutant: Mutant, claimed: &mut Claimed) {
         let key = (claimed.event.scope().clone(), claimed.event.id().clone());
         if let Some(given) = self.twins.get(&key) {
             claimed.event = Arc::clone(given);
         }
-        if let ClaimedTarget::Webhook(webhook) = &mut claimed.target
-            && let Some(saved) = self.webhooks.get(&webhook.id)
-        {
-            *webhook = Arc::clone(saved);
+        if let ClaimedTarget::Webhook(webhook) = &mut claimed.target {
+            *webhook = self.as_saved(mutant, Arc::clone(webhook));
         }
         if let Some(before) = self.counted_before.get(&claimed.id) {
             claimed.attempts = claimed.attempts.saturating_add(*before);
@@ -76,10 +96,9 @@ impl Notes {
     }
 }
 
-/// The event with another id and body.
-pub(super) fn rebuilt(event: &Event, id: EventId, body: Bytes) -> Event {
-    let mut builder = Event::builder(event.scope().clone(), id, event.kind().clone())
-        .body(event.media_type().clone(), body);
+/// The event with another scope, id and body.
+pub(super) fn rebuilt(event: &Event, scope: Scope, id: EventId, body: Bytes) -> Event {
+    let mut builder = Event::builder(scope, id, event.kind().clone()).body(event.media_type().clone(), body);
     if let Some(subject) = event.subject() {
         builder = builder.subject(subject.clone());
     }

@@ -11,13 +11,13 @@ use chrono::{DateTime, Utc};
 
 use super::Mutant;
 use super::notes::{Notes, rebuilt};
-use crate::delivery::{Attempt, AttemptReport, Order, Outcome, Webhook};
+use crate::delivery::{Attempt, AttemptReport, Order, Outcome, Target, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
 use crate::store::Store;
 use crate::store::{
-    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, Inspect,
-    NewEvent, NewTask, Next, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, TaskPause,
-    TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
+    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, FailingWebhook,
+    Inspect, NewEvent, NewTask, Next, Replayed, Saved, Seen, SeenKey, SeenStore, Settled, Settlement,
+    StoreError, Switch, Switched, TaskPause, TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
 };
 use crate::task::TaskProgress;
 use crate::time::{after, elapsed};
@@ -78,6 +78,21 @@ impl MutantStore {
             Some(Enqueued::Fresh(ids)) => Ok(ids),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Gives each event the scope of the webhook it is for.
+    async fn move_events(&self, events: &mut [NewEvent]) -> Result<(), StoreError> {
+        for new in events {
+            let Some(webhook) = new.deliveries.first().and_then(|to| to.target.webhook()) else {
+                continue;
+            };
+            if let Some(webhook) = self.store.webhook(webhook).await? {
+                let (event, scope) = (&new.event, webhook.scope.clone());
+                let moved = rebuilt(event, scope, event.id().clone(), event.body().clone());
+                new.event = Arc::new(moved);
+            }
+        }
+        Ok(())
     }
 
     /// Claims far more than asked, keeps the oldest, and gives the others back.
@@ -158,9 +173,19 @@ impl MutantStore {
             Mutant::StrictOrderIgnored => altered.order = Order::Any,
             Mutant::RateIgnored => altered.limits.rate = None,
             Mutant::SwitchIgnored => altered.enabled = true,
+            Mutant::GoneIgnored => altered.auto_disable.when_gone = false,
             _ => {}
         }
         altered
+    }
+}
+
+/// Makes a test an ordinary delivery.
+fn among_others(new: &mut NewEvent) {
+    for delivery in &mut new.deliveries {
+        if let Target::Test(webhook) = &delivery.target {
+            delivery.target = Target::Webhook(webhook.clone());
+        }
     }
 }
 
@@ -183,9 +208,19 @@ impl DeliveryStore for MutantStore {
         if self.is(Mutant::BodyAsText) {
             for new in &mut events {
                 let text = String::from_utf8_lossy(new.event.body()).into_owned();
-                let event = rebuilt(&new.event, new.event.id().clone(), Bytes::from(text));
+                let event = rebuilt(
+                    &new.event,
+                    new.event.scope().clone(),
+                    new.event.id().clone(),
+                    Bytes::from(text),
+                );
                 new.event = Arc::new(event);
             }
+        }
+        match self.mutant {
+            Mutant::ScopeUnchecked => self.move_events(&mut events).await?,
+            Mutant::TestAmongOthers => events.iter_mut().for_each(among_others),
+            _ => {}
         }
         let mut answers = self.store.enqueue(events.clone(), now).await?;
         for (event, answer) in events.into_iter().zip(&mut answers) {
@@ -227,7 +262,7 @@ impl DeliveryStore for MutantStore {
         let mut notes = self.notes();
         let again = notes.another_held(&claimed, now);
         for claimed in &mut claimed {
-            notes.disguise(claimed);
+            notes.disguise(self.mutant, claimed);
             notes.held.insert(claimed.id, (claimed.clone(), lease_ends));
             match self.mutant {
                 Mutant::FenceStuck => claimed.fence = Fence::UNCLAIMED.next(),
@@ -309,19 +344,43 @@ impl DeliveryStore for MutantStore {
 
 #[async_trait]
 impl WebhookStore for MutantStore {
-    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let mut altered = self.altered(&webhook);
+    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<Saved, StoreError> {
+        if self.is(Mutant::WebhookMoved)
+            && let Some(former) = self.store.webhook(&webhook.id).await?
+            && former.scope != webhook.scope
         {
-            let mut notes = self.notes();
-            notes.removed.remove(&webhook.id);
-            notes.webhooks.insert(webhook.id.clone(), Arc::new(webhook));
+            self.store.remove_webhook(&webhook.id, now).await?;
         }
+        let mut altered = self.altered(&webhook);
         if self.is(Mutant::LimitsFrozen)
             && let Some(first) = self.store.webhook(&altered.id).await?
         {
             (altered.limits, altered.order) = (first.limits, first.order);
         }
-        self.store.save_webhook(altered, now).await
+        let saved = self.store.save_webhook(altered, now).await?;
+        if saved == Saved::Done {
+            let mut notes = self.notes();
+            notes.removed.remove(&webhook.id);
+            notes.webhooks.insert(webhook.id.clone(), Arc::new(webhook));
+        }
+        Ok(saved)
+    }
+
+    async fn switch_webhook(
+        &self,
+        id: &WebhookId,
+        switch: Switch,
+        now: DateTime<Utc>,
+    ) -> Result<Switched, StoreError> {
+        let switch = match switch {
+            Switch::OffIfFailingSince(_) if self.is(Mutant::DisableIgnoresRace) => Switch::Off,
+            switch => switch,
+        };
+        let switched = self.store.switch_webhook(id, switch, now).await?;
+        if let Switched::Done(webhook) = &switched {
+            self.notes().webhooks.insert(id.clone(), Arc::clone(webhook));
+        }
+        Ok(switched)
     }
 
     async fn remove_webhook(&self, id: &WebhookId, now: DateTime<Utc>) -> Result<bool, StoreError> {
@@ -337,23 +396,54 @@ impl WebhookStore for MutantStore {
         let webhook = self.store.webhook(id).await?;
         let notes = self.notes();
         let webhook = webhook.filter(|webhook| !notes.removed.contains(&webhook.id));
-        Ok(webhook.map(|webhook| notes.webhooks.get(id).cloned().unwrap_or(webhook)))
+        Ok(webhook.map(|webhook| notes.as_saved(self.mutant, webhook)))
     }
 
     async fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
         let mut webhooks = self.store.webhooks(scope).await?;
         let notes = self.notes();
         webhooks.retain(|webhook| !notes.removed.contains(&webhook.id));
-        for webhook in &mut webhooks {
-            if let Some(saved) = notes.webhooks.get(&webhook.id) {
-                *webhook = Arc::clone(saved);
-            }
+        let as_saved = |webhook| notes.as_saved(self.mutant, webhook);
+        Ok(webhooks.into_iter().map(as_saved).collect())
+    }
+
+    async fn all_webhooks(
+        &self,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        let after = after.filter(|_| !self.is(Mutant::PagesRepeated));
+        self.store.all_webhooks(after, max).await
+    }
+
+    async fn failing_webhooks(
+        &self,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<FailingWebhook>, StoreError> {
+        let mut failing = self.store.failing_webhooks(after, max).await?;
+        for found in &mut failing {
+            found.webhook = self.notes().as_saved(self.mutant, Arc::clone(&found.webhook));
         }
-        Ok(webhooks)
+        if self.is(Mutant::FailingSinceKeptAfterSuccess) {
+            let mut notes = self.notes();
+            for webhook in failing {
+                notes.failed.entry(webhook.webhook.id.clone()).or_insert(webhook);
+            }
+            failing = notes.failed.values().cloned().collect();
+        }
+        Ok(failing)
     }
 
     async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {
         self.store.save_auth(record).await
+    }
+
+    async fn replace_auth(&self, old: Option<&AuthRecord>, new: AuthRecord) -> Result<bool, StoreError> {
+        if self.is(Mutant::AuthReplacedBlindly) {
+            return self.store.save_auth(new).await.map(|()| true);
+        }
+        self.store.replace_auth(old, new).await
     }
 
     async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
@@ -362,6 +452,18 @@ impl WebhookStore for MutantStore {
 
     async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
         self.store.auth(id).await
+    }
+
+    async fn auths(&self, after: Option<&AuthId>, max: usize) -> Result<Vec<Arc<AuthRecord>>, StoreError> {
+        let after = after.filter(|_| !self.is(Mutant::PagesRepeated));
+        self.store.auths(after, max).await
+    }
+
+    async fn webhooks_with_auth(&self, id: &AuthId, max: usize) -> Result<Vec<WebhookId>, StoreError> {
+        if self.is(Mutant::AuthUsersForgotten) {
+            return Ok(Vec::new());
+        }
+        self.store.webhooks_with_auth(id, max).await
     }
 }
 

@@ -11,9 +11,9 @@ use crate::delivery::{Attempt, Interval, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, Inspect, NewEvent, NewTask, Replayed, SealedWindow, Seen, SeenKey, SeenStore, Settled,
-    Settlement, Store, StoreError, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake,
-    WebhookStore, WindowNo,
+    Enqueued, FailingWebhook, Inspect, NewEvent, NewTask, Replayed, Saved, SealedWindow, Seen, SeenKey,
+    SeenStore, Settled, Settlement, Store, StoreError, Switch, Switched, TakeChunk, TaskPause, TaskRecord,
+    TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -64,8 +64,18 @@ pub(super) trait Hooks: Debug + Send + Sync + 'static {
         inner: &dyn Store,
         webhook: Webhook,
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Saved, StoreError> {
         inner.save_webhook(webhook, now).await
+    }
+
+    async fn switch_webhook(
+        &self,
+        inner: &dyn Store,
+        id: &WebhookId,
+        switch: Switch,
+        now: DateTime<Utc>,
+    ) -> Result<Switched, StoreError> {
+        inner.switch_webhook(id, switch, now).await
     }
 
     async fn remove_webhook(
@@ -166,8 +176,17 @@ impl<H: Hooks> DeliveryStore for Layered<H> {
 
 #[async_trait]
 impl<H: Hooks> WebhookStore for Layered<H> {
-    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<Saved, StoreError> {
         self.hooks.save_webhook(&*self.inner, webhook, now).await
+    }
+
+    async fn switch_webhook(
+        &self,
+        id: &WebhookId,
+        switch: Switch,
+        now: DateTime<Utc>,
+    ) -> Result<Switched, StoreError> {
+        self.hooks.switch_webhook(&*self.inner, id, switch, now).await
     }
 
     async fn remove_webhook(&self, id: &WebhookId, now: DateTime<Utc>) -> Result<bool, StoreError> {
@@ -182,8 +201,28 @@ impl<H: Hooks> WebhookStore for Layered<H> {
         self.hooks.webhooks(&*self.inner, scope).await
     }
 
+    async fn all_webhooks(
+        &self,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        self.inner.all_webhooks(after, max).await
+    }
+
+    async fn failing_webhooks(
+        &self,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<FailingWebhook>, StoreError> {
+        self.inner.failing_webhooks(after, max).await
+    }
+
     async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {
         self.inner.save_auth(record).await
+    }
+
+    async fn replace_auth(&self, old: Option<&AuthRecord>, new: AuthRecord) -> Result<bool, StoreError> {
+        self.inner.replace_auth(old, new).await
     }
 
     async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
@@ -192,6 +231,14 @@ impl<H: Hooks> WebhookStore for Layered<H> {
 
     async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
         self.inner.auth(id).await
+    }
+
+    async fn auths(&self, after: Option<&AuthId>, max: usize) -> Result<Vec<Arc<AuthRecord>>, StoreError> {
+        self.inner.auths(after, max).await
+    }
+
+    async fn webhooks_with_auth(&self, id: &AuthId, max: usize) -> Result<Vec<WebhookId>, StoreError> {
+        self.inner.webhooks_with_auth(id, max).await
     }
 }
 

@@ -14,7 +14,8 @@ use super::ledger::{ActorNo, Ledger, Readback};
 use crate::delivery::Webhook;
 use crate::id::{DeliveryId, Fence, WebhookId};
 use crate::store::{
-    ClaimRequest, Claimed, Enqueued, NewEvent, Replayed, Settled, Settlement, Store, StoreError,
+    ClaimRequest, Claimed, Enqueued, NewEvent, Replayed, Saved, Settled, Settlement, Store, StoreError,
+    Switch, Switched,
 };
 
 /// The watch over the calls of one worker, or of the application.
@@ -112,10 +113,26 @@ impl Hooks for Recorder {
         inner: &dyn Store,
         webhook: Webhook,
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        inner.save_webhook(webhook.clone(), now).await?;
-        self.ledger.book().webhook_saved(&webhook);
-        Ok(())
+    ) -> Result<Saved, StoreError> {
+        let saved = inner.save_webhook(webhook.clone(), now).await?;
+        if saved == Saved::Done {
+            self.ledger.book().webhook_saved(&webhook);
+        }
+        Ok(saved)
+    }
+
+    async fn switch_webhook(
+        &self,
+        inner: &dyn Store,
+        id: &WebhookId,
+        switch: Switch,
+        now: DateTime<Utc>,
+    ) -> Result<Switched, StoreError> {
+        let switched = inner.switch_webhook(id, switch, now).await?;
+        if let Switched::Done(webhook) = &switched {
+            self.ledger.book().webhook_saved(webhook);
+        }
+        Ok(switched)
     }
 
     async fn remove_webhook(

@@ -12,16 +12,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
 use ringback::delivery::{
-    AttemptReport, Call, Event, EventPattern, Interval, Limits, Order, Outcome, Rate, SendFailure, Target,
-    Webhook,
+    AttemptReport, AutoDisable, Call, Event, EventPattern, Interval, Limits, Order, Outcome, Rate,
+    SendFailure, Target, Webhook,
 };
 use ringback::id::{DeliveryId, EventType, Fence, TaskId};
 use ringback::retry::Flusher;
 use ringback::store::sqlite::Durability;
 use ringback::store::{
     AuthRecord, ClaimRequest, Claimed, DeliveryStore, DigestStore, Inspect, Keep, MemoryStore, NewDelivery,
-    NewEvent, NewTask, Next, SeenKey, SeenStore, Settlement, SqliteStore, StoreError, TakeChunk, TaskEnd,
-    TaskPause, TaskSettlement, TaskStore, Update, WebhookStore, WindowNo,
+    NewEvent, NewTask, Next, SeenKey, SeenStore, Settlement, SqliteStore, StoreError, Switch, TakeChunk,
+    TaskEnd, TaskPause, TaskSettlement, TaskStore, Update, WebhookStore, WindowNo,
 };
 use ringback::task::TaskProgress;
 use ringback::url::WebhookUrl;
@@ -47,9 +47,15 @@ enum Op {
         strict: bool,
         enabled: bool,
         period: Option<u64>,
+        when_gone: bool,
+        elsewhere: bool,
     },
+    /// Which, how, and by how much off from the instant since which it is failing.
+    SwitchWebhook(u8, u8, i64),
     RemoveWebhook(u8),
     SaveAuth(u8),
+    ReplaceAuth(u8, u8),
+    List(u8, usize),
     RemoveAuth,
     Reserve(u32),
     /// Scope, digest, user and interval of each.
@@ -84,7 +90,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let skew = || prop_oneof![8 => Just(0i64), 1 => Just(-1i64), 1 => Just(1i64)];
-    let target = || (0u8..6, any::<bool>());
+    let target = || (0u8..7, any::<bool>());
     let event = (0u8..40, 0u8..8, vec(target(), 0..4));
     let webhook = || {
         (
@@ -94,15 +100,19 @@ fn op() -> impl Strategy<Value = Op> {
             any::<bool>(),
             prop::bool::weighted(0.85),
             proptest::option::of(1u64..300),
+            any::<bool>(),
+            prop::bool::weighted(0.1),
         )
             .prop_map(
-                |(webhook, in_flight, rate, strict, enabled, period)| Op::SaveWebhook {
+                |(webhook, in_flight, rate, strict, enabled, period, when_gone, elsewhere)| Op::SaveWebhook {
                     webhook,
                     in_flight,
                     rate,
                     strict,
                     enabled,
                     period,
+                    when_gone,
+                    elsewhere,
                 },
             )
     };
@@ -120,8 +130,11 @@ fn op() -> impl Strategy<Value = Op> {
         2 => vec((any::<usize>(), skew()), 0..3).prop_map(Op::Release),
         2 => (0i64..20).prop_map(Op::Replay),
         3 => webhook(),
+        2 => (0u8..4, 0u8..4, skew()).prop_map(|(webhook, how, skew)| Op::SwitchWebhook(webhook, how, skew)),
         1 => (0u8..3).prop_map(Op::RemoveWebhook),
         1 => (0u8..3).prop_map(Op::SaveAuth),
+        1 => (0u8..4, 0u8..3).prop_map(|(old, new)| Op::ReplaceAuth(old, new)),
+        1 => (0u8..5, 0usize..4).prop_map(|(after, max)| Op::List(after, max)),
         1 => Just(Op::RemoveAuth),
         1 => (0u32..9).prop_map(Op::Reserve),
         2 => (0u8..6).prop_map(Op::CreateTask),
@@ -160,8 +173,21 @@ fn skewed(fence: Fence, by: i64) -> Fence {
     Fence(fence.0 + by)
 }
 
+/// Most are in one scope, so that most events have webhooks to go to.
+fn scope_of(is_rare: bool) -> &'static str {
+    if is_rare { "s1" } else { "s0" }
+}
+
+fn auth(key: u8) -> AuthRecord {
+    AuthRecord {
+        id: "a0".into(),
+        name: format!("key {key}"),
+        config: AuthConfig::Hmac(HmacAuth::new(HmacScheme::Truv, format!("key {key}"))),
+    }
+}
+
 fn new_event(id: u8, body: u8, targets: &[(u8, bool)]) -> NewEvent {
-    let mut event = Event::builder(format!("s{}", id % 2), format!("e{id}"), "t").json(vec![b'0' + body / 4]);
+    let mut event = Event::builder(scope_of(id % 8 == 1), format!("e{id}"), "t").json(vec![b'0' + body / 4]);
     if id.is_multiple_of(3) {
         event = event.subject("u").header(
             HeaderName::from_static("x-h"),
@@ -171,6 +197,7 @@ fn new_event(id: u8, body: u8, targets: &[(u8, bool)]) -> NewEvent {
     let deliveries = targets.iter().map(|(target, own)| NewDelivery {
         target: match target {
             webhook @ 0..=3 => Target::Webhook(format!("w{webhook}").into()),
+            6 => Target::Test(format!("w{}", id % 4).into()),
             call => Target::Call(Call {
                 url: WebhookUrl::parse(&format!("https://host{call}.example/{id}?token=t")).unwrap(),
                 profile: "p".into(),
@@ -271,6 +298,8 @@ impl Caller {
                 strict,
                 enabled,
                 period,
+                when_gone,
+                elsewhere,
             } => {
                 let rate = rate.map(|(ms, burst)| Rate {
                     interval: Duration::from_millis(ms),
@@ -278,7 +307,7 @@ impl Caller {
                 });
                 let saved = Webhook {
                     id: format!("w{webhook}").into(),
-                    scope: format!("s{}", webhook % 2).into(),
+                    scope: scope_of((*webhook == 2) != *elsewhere).into(),
                     name: "name".into(),
                     events: vec![EventPattern::any()],
                     url: WebhookUrl::parse(&format!("https://w{webhook}.example/?limit={in_flight}"))
@@ -291,6 +320,11 @@ impl Caller {
                     },
                     order: if *strict { Order::Strict } else { Order::Any },
                     enabled: *enabled,
+                    disabled: None,
+                    auto_disable: AutoDisable {
+                        when_gone: *when_gone,
+                        ..AutoDisable::never()
+                    },
                     deadline: None,
                     flusher: period.map(|ms| {
                         let flusher = Flusher::default()
@@ -302,17 +336,27 @@ impl Caller {
                 };
                 shown(store.save_webhook(saved, now).await)
             }
+            Op::SwitchWebhook(webhook, how, skew) => {
+                let id = format!("w{webhook}").into();
+                let failing = store.failing_webhooks(None, 9).await.unwrap();
+                let since = failing.iter().find(|failing| failing.webhook.id == id);
+                let since = since.map_or(now, |failing| failing.since);
+                let switch = match how {
+                    0 => Switch::On,
+                    1 => Switch::Off,
+                    _ => Switch::OffIfFailingSince(since + TimeDelta::microseconds(*skew)),
+                };
+                shown(store.switch_webhook(&id, switch, now).await)
+            }
             Op::RemoveWebhook(webhook) => {
                 shown(store.remove_webhook(&format!("w{webhook}").into(), now).await)
             }
-            Op::SaveAuth(key) => {
-                let record = AuthRecord {
-                    id: "a0".into(),
-                    name: format!("key {key}"),
-                    config: AuthConfig::Hmac(HmacAuth::new(HmacScheme::Truv, format!("key {key}"))),
-                };
-                shown(store.save_auth(record).await)
+            Op::SaveAuth(key) => shown(store.save_auth(auth(*key)).await),
+            Op::ReplaceAuth(old, new) => {
+                let old = (*old < 3).then(|| auth(*old));
+                shown(store.replace_auth(old.as_ref(), auth(*new)).await)
             }
+            Op::List(after, max) => list(store, *after, *max).await,
             Op::RemoveAuth => shown(store.remove_auth(&"a0".into()).await),
             Op::Reserve(count) => shown(store.reserve_numbers(*count).await),
             Op::Record(updates) => {
@@ -468,6 +512,17 @@ fn length(interval: u8) -> Interval {
     Interval::of(Duration::from_secs(1 + u64::from(interval))).unwrap()
 }
 
+/// All lists, from the same place on.
+async fn list(store: &dyn Store, after: u8, max: usize) -> String {
+    let (webhook, auth) = (format!("w{after}").into(), format!("a{after}").into());
+    let after = (after < 4).then_some((&webhook, &auth));
+    let (webhook, auth) = (after.map(|after| after.0), after.map(|after| after.1));
+    let mut text = shown(store.all_webhooks(webhook, max).await);
+    text += &shown(store.failing_webhooks(webhook, max).await);
+    text += &shown(store.auths(auth, max).await);
+    text + &shown(store.webhooks_with_auth(&"a0".into(), max).await)
+}
+
 fn seen_key(key: u8) -> SeenKey {
     SeenKey::new("r", format!("k{key}"))
 }
@@ -485,12 +540,13 @@ async fn everything(store: &dyn Store) -> String {
         }
     }
     for event in 0..40 {
-        let scope = format!("s{}", event % 2).into();
+        let scope = scope_of(event % 8 == 1).into();
         text += &shown(store.deliveries_of(&scope, &format!("e{event}").into()).await);
     }
     for window in (1..100).map(WindowNo) {
         text += &shown(store.next_chunk(window, 100).await);
     }
+    text += &list(store, 9, 9).await;
     for scope in ["s0", "s1"] {
         text += &shown(store.webhooks(&scope.into()).await);
     }

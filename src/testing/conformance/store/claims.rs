@@ -14,7 +14,7 @@ use crate::time::before;
 
 /// Only what is due is claimed.
 pub async fn only_what_is_due_is_claimed(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     claims_nothing(store, "an empty store has nothing to claim", at(0)).await?;
     let id = enqueue_one(store, "a", at(10)).await?;
     claims_nothing(store, "only deliveries that are due are claimed", at(9)).await?;
@@ -37,7 +37,7 @@ pub async fn only_what_is_due_is_claimed(store: &dyn Store) -> Result<(), Violat
 
 /// A claim takes at most what it asks for, and the rest is there for the next.
 pub async fn a_claim_takes_no_more_than_asked(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let all = enqueue(store, "a", 0..7, at(0)).await?.into_iter().collect();
     equal(
         "a claim of none takes none",
@@ -52,7 +52,7 @@ pub async fn a_claim_takes_no_more_than_asked(store: &dyn Store) -> Result<(), V
 
 /// In a lane, what has been due longest goes first.
 pub async fn the_oldest_due_goes_first(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let first = enqueue_one(store, "a", at(0)).await?;
     let claimed = claim_one(store, at(0)).await?;
     fail(store, &claimed, 50, at(0)).await?;
@@ -75,13 +75,13 @@ pub async fn a_claim_brings_things_as_they_stand(store: &dyn Store) -> Result<()
         auth: Some("key".into()),
         ..webhook("a")
     };
-    store.save_webhook(named.clone(), at(0)).await?;
+    save(store, named.clone(), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let moved = Webhook {
         url: url("https://elsewhere.example/new"),
         ..named
     };
-    store.save_webhook(moved.clone(), at(1)).await?;
+    save(store, moved.clone(), at(1)).await?;
     for secret in [None, Some("first"), Some("second"), None] {
         let kept = secret.map(|secret| AuthRecord {
             id: "key".into(),
@@ -145,7 +145,7 @@ pub async fn a_call_is_claimed_as_given(store: &dyn Store) -> Result<(), Violati
 /// Claims made at the same time get different deliveries, and keep the limits together.
 pub async fn claims_at_the_same_time_do_not_overlap(store: &dyn Store) -> Result<(), Violation> {
     for id in ["a", "b", "c"] {
-        store.save_webhook(limited(id, in_flight(10)), at(0)).await?;
+        save(store, limited(id, in_flight(10)), at(0)).await?;
         enqueue(store, id, 0..30, at(0)).await?;
     }
     let claims = (0..12).map(|_| claim(store, 5, at(0)));
@@ -170,7 +170,7 @@ pub async fn claims_at_the_same_time_do_not_overlap(store: &dyn Store) -> Result
 /// A call whose future is dropped may or may not have been carried out; called again, it is, and once.
 pub async fn a_dropped_call_loses_nothing(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "dropping a future gives up the answer, not the call";
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let events = || vec![new(event("e"), vec![to_webhook("a")])];
     let _ = store.enqueue(events(), at(0)).now_or_never();
     let id = match only(store.enqueue(events(), at(0)).await?)? {

@@ -12,7 +12,7 @@ use crate::store::{Enqueued, NewDelivery};
 
 /// The same event a second time adds nothing.
 pub async fn a_duplicate_adds_nothing(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let first = enqueue_event(
         store,
         new(event("e"), vec![to_webhook("a"), to_webhook("a")]),
@@ -47,7 +47,7 @@ pub async fn a_duplicate_adds_nothing(store: &dyn Store) -> Result<(), Violation
 
 /// The same id with another event changes nothing.
 pub async fn a_conflict_changes_nothing(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let before = everything(store, id).await?;
     let others = [
@@ -79,8 +79,8 @@ pub async fn a_conflict_changes_nothing(store: &dyn Store) -> Result<(), Violati
 
 /// A batch is answered in its order, and sees itself.
 pub async fn a_batch_is_answered_in_order(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
-    store.save_webhook(webhook("b"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
+    save(store, webhook("b"), at(0)).await?;
     let differs = Event::builder("scope", "1", "other").build();
     let differs = differs.expect("the checks' own events are whole");
     let batch = vec![
@@ -134,8 +134,8 @@ pub async fn a_batch_is_answered_in_order(store: &dyn Store) -> Result<(), Viola
 
 /// Delivery ids rise in a batch and from one call to the next.
 pub async fn ids_rise(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
-    store.save_webhook(webhook("b"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
+    save(store, webhook("b"), at(0)).await?;
     let mut all = enqueue(store, "b", 0..20, at(9)).await?;
     all.extend(enqueue(store, "a", 0..20, at(0)).await?);
     all.extend(
@@ -155,7 +155,7 @@ pub async fn ids_rise(store: &dyn Store) -> Result<(), Violation> {
 
 /// An event without deliveries is recorded all the same.
 pub async fn an_event_without_deliveries_takes_its_id(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let none = enqueue_event(store, new(event("e"), vec![]), at(0)).await?;
     equal("an event without deliveries has none", none, vec![])?;
     let again = store
@@ -171,7 +171,7 @@ pub async fn an_event_without_deliveries_takes_its_id(store: &dyn Store) -> Resu
 
 /// What is for a webhook that the store does not know is recorded as dead.
 pub async fn an_unknown_webhook_means_dead(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let both = enqueue_event(
         store,
         new(event("e"), vec![to_webhook("nobody"), to_webhook("a")]),
@@ -195,7 +195,7 @@ pub async fn an_unknown_webhook_means_dead(store: &dyn Store) -> Result<(), Viol
 
 /// What is enqueued is pending, due at once, and reads as it was given.
 pub async fn what_is_enqueued_is_due_at_once(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let rendered = NewDelivery {
         target: Target::Webhook("a".into()),
         body: Some(Bytes::from_static(b"{\"rendered\":true}")),
@@ -245,7 +245,7 @@ pub async fn what_is_enqueued_is_due_at_once(store: &dyn Store) -> Result<(), Vi
 
 /// Bodies are bytes, headers keep all their values, ids keep every character.
 pub async fn everything_is_kept_byte_for_byte(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let header = HeaderName::from_static;
     let latin = HeaderValue::from_bytes(b"caf\xe9").unwrap_or_else(|_| HeaderValue::from_static("cafe"));
     let builders = [
@@ -293,7 +293,7 @@ pub async fn everything_is_kept_byte_for_byte(store: &dyn Store) -> Result<(), V
 
 /// One event id in two scopes is two events.
 pub async fn scopes_are_kept_apart(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let mut found = Vec::new();
     for scope in ["scope", "other", "scop", ""] {
         let event = Event::builder(scope, "e", "kind").json(scope.to_owned()).build();

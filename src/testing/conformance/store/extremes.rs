@@ -38,7 +38,7 @@ pub async fn the_ends_of_time_are_instants(store: &dyn Store) -> Result<(), Viol
             updated_at: LAST,
             ..webhook(id)
         };
-        store.save_webhook(webhook, LAST).await?;
+        save(store, webhook, LAST).await?;
         for (number, now) in (0..).zip(ENDS) {
             enqueue(store, id, number..number + 1, now).await?;
         }
@@ -74,7 +74,7 @@ pub async fn the_ends_of_time_are_instants(store: &dyn Store) -> Result<(), Viol
 
 /// After deliveries at the ends of time, ordinary ones still go.
 pub async fn ordinary_deliveries_go_on(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let last = only(enqueue(store, "a", 0..1, LAST).await?)?;
     let first = only(enqueue(store, "a", 1..2, FIRST).await?)?;
     let between = only(enqueue(store, "a", 2..3, at(0)).await?)?;
@@ -100,7 +100,7 @@ pub async fn ordinary_deliveries_go_on(store: &dyn Store) -> Result<(), Violatio
 
 /// Numbers at their ends are answered like any other.
 pub async fn the_ends_of_numbers_are_numbers(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     enqueue_one(store, "a", at(0)).await?;
     for id in [i64::MIN, -1, 0, i64::MAX].map(DeliveryId) {
         equal(

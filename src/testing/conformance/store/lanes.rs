@@ -11,7 +11,7 @@ use crate::store::Next;
 
 /// A lane with a thousand waiting does not keep those with one waiting.
 pub async fn lanes_take_turns(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("big"), at(0)).await?;
+    save(store, webhook("big"), at(0)).await?;
     enqueue(store, "big", 0..1_000, at(0)).await?;
     let mut singles = Vec::new();
     for (id, now) in [
@@ -21,7 +21,7 @@ pub async fn lanes_take_turns(store: &dyn Store) -> Result<(), Violation> {
         ("d", at(4)),
         ("e", at(5)),
     ] {
-        store.save_webhook(webhook(id), at(0)).await?;
+        save(store, webhook(id), at(0)).await?;
         singles.push(enqueue_one(store, id, now).await?);
     }
     let mut served = Vec::new();
@@ -41,7 +41,7 @@ pub async fn lanes_take_turns(store: &dyn Store) -> Result<(), Violation> {
 /// Over many claims, lanes that all have work get the same.
 pub async fn turns_are_even(store: &dyn Store) -> Result<(), Violation> {
     for (id, waiting) in [("a", 1_000), ("b", 40), ("c", 40)] {
-        store.save_webhook(webhook(id), at(0)).await?;
+        save(store, webhook(id), at(0)).await?;
         enqueue(store, id, 0..waiting, at(0)).await?;
     }
     let mut served = BTreeMap::from([("a", 0), ("b", 0), ("c", 0)]);
@@ -62,7 +62,7 @@ pub async fn turns_are_even(store: &dyn Store) -> Result<(), Violation> {
 /// A claim shares its places among the lanes.
 pub async fn a_claim_shares_its_places(store: &dyn Store) -> Result<(), Violation> {
     for id in ["a", "b"] {
-        store.save_webhook(webhook(id), at(0)).await?;
+        save(store, webhook(id), at(0)).await?;
         enqueue(store, id, 0..50, at(0)).await?;
     }
     let claimed = claim(store, 10, at(0)).await?;
@@ -77,7 +77,7 @@ pub async fn a_claim_shares_its_places(store: &dyn Store) -> Result<(), Violatio
 /// No more are in flight than the limit, whoever claims; a settled one makes room.
 pub async fn the_limit_in_flight_holds(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a lane never gives more than its allowance";
-    store.save_webhook(limited("a", in_flight(3)), at(0)).await?;
+    save(store, limited("a", in_flight(3)), at(0)).await?;
     let all = enqueue_in_turn(store, "a", 0..10, at(-1)).await?;
     let mut first = claim(store, 2, at(0)).await?;
     first.extend(claim(store, 10, at(0)).await?);
@@ -107,7 +107,7 @@ pub async fn the_limit_in_flight_holds(store: &dyn Store) -> Result<(), Violatio
 /// A lane at its limit does not keep the others.
 pub async fn a_full_lane_keeps_nobody(store: &dyn Store) -> Result<(), Violation> {
     for id in ["full", "a", "b"] {
-        store.save_webhook(limited(id, in_flight(1)), at(0)).await?;
+        save(store, limited(id, in_flight(1)), at(0)).await?;
         enqueue(store, id, 0..50, at(0)).await?;
     }
     let claimed = claim(store, 3, at(0)).await?;
@@ -131,7 +131,7 @@ pub async fn a_full_lane_keeps_nobody(store: &dyn Store) -> Result<(), Violation
 /// In a strict lane they go one after another, and a failed one comes first again.
 pub async fn strict_order_holds(store: &dyn Store) -> Result<(), Violation> {
     const ONE: &str = "in a strict lane only the oldest goes, and only when none is in flight";
-    store.save_webhook(strict("a"), at(0)).await?;
+    save(store, strict("a"), at(0)).await?;
     let all = enqueue(store, "a", 0..5, at(0)).await?;
     let claimed = claim(store, 10, at(0)).await?;
     equal(ONE, ids(&claimed), vec![all[0]])?;
@@ -178,7 +178,7 @@ pub async fn strict_order_holds(store: &dyn Store) -> Result<(), Violation> {
 
 /// Strict order is the order of enqueueing, even where the clock went back meanwhile.
 pub async fn strict_order_does_not_go_by_the_clock(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(strict("a"), at(0)).await?;
+    save(store, strict("a"), at(0)).await?;
     let first = only(enqueue(store, "a", 0..1, at(50)).await?)?;
     let second = only(enqueue(store, "a", 1..2, at(0)).await?)?;
     claims_nothing(store, "in a strict lane only the oldest of all goes", at(10)).await?;
@@ -206,7 +206,7 @@ pub async fn the_rate_holds(store: &dyn Store) -> Result<(), Violation> {
         rate: Some(rate),
         ..in_flight(1_000)
     };
-    store.save_webhook(limited("a", limits), at(0)).await?;
+    save(store, limited("a", limits), at(0)).await?;
     enqueue(store, "a", 0..20, at(0)).await?;
     for (second, expected) in [
         (0, 2),
@@ -233,10 +233,10 @@ pub async fn a_disabled_webhook_keeps_its_deliveries(store: &dyn Store) -> Resul
         enabled: false,
         ..webhook("a")
     };
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let early = enqueue(store, "a", 0..2, at(0)).await?;
     let flying = only(claim(store, 1, at(0)).await?)?;
-    store.save_webhook(off, at(1)).await?;
+    save(store, off, at(1)).await?;
     let late = enqueue(store, "a", 2..4, at(2)).await?;
     claims_nothing(store, CLAUSE, at(3)).await?;
     claims_nothing(store, CLAUSE, at(1_000_000)).await?;
@@ -245,7 +245,7 @@ pub async fn a_disabled_webhook_keeps_its_deliveries(store: &dyn Store) -> Resul
     }
     let again = claim(store, 10, at(3)).await?;
     equal(CLAUSE, again.len(), 0)?;
-    store.save_webhook(webhook("a"), at(1_000_001)).await?;
+    save(store, webhook("a"), at(1_000_001)).await?;
     let mut sent = distinct(&claim(store, 10, at(1_000_001)).await?);
     sent.insert(flying.id);
     let expected = early.into_iter().chain(late).collect();
@@ -259,30 +259,30 @@ pub async fn a_disabled_webhook_keeps_its_deliveries(store: &dyn Store) -> Resul
 /// Claims go by the limits and the order as last saved.
 pub async fn changed_limits_take_effect(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a lane's limits and order are those of its webhook as last saved";
-    store.save_webhook(limited("a", in_flight(1)), at(0)).await?;
+    save(store, limited("a", in_flight(1)), at(0)).await?;
     let all = enqueue_in_turn(store, "a", 0..10, at(-1)).await?;
     let mut flying = claim(store, 10, at(0)).await?;
     equal(CLAUSE, flying.len(), 1)?;
-    store.save_webhook(limited("a", in_flight(3)), at(0)).await?;
+    save(store, limited("a", in_flight(3)), at(0)).await?;
     flying.extend(claim(store, 10, at(0)).await?);
     equal(CLAUSE, flying.len(), 3)?;
-    store.save_webhook(limited("a", in_flight(1)), at(0)).await?;
+    save(store, limited("a", in_flight(1)), at(0)).await?;
     deliver(store, &flying[0], at(0)).await?;
     claims_nothing(store, CLAUSE, at(0)).await?;
-    store.save_webhook(strict("a"), at(0)).await?;
+    save(store, strict("a"), at(0)).await?;
     deliver(store, &flying[1], at(0)).await?;
     claims_nothing(store, CLAUSE, at(0)).await?;
     fail(store, &flying[2], 10, at(0)).await?;
     claims_nothing(store, CLAUSE, at(5)).await?;
-    store
-        .save_webhook(
-            Webhook {
-                order: Order::Any,
-                ..limited("a", in_flight(2))
-            },
-            at(5),
-        )
-        .await?;
+    save(
+        store,
+        Webhook {
+            order: Order::Any,
+            ..limited("a", in_flight(2))
+        },
+        at(5),
+    )
+    .await?;
     equal(
         CLAUSE,
         distinct(&claim(store, 10, at(5)).await?),
@@ -316,7 +316,7 @@ pub async fn calls_wait_by_origin(store: &dyn Store) -> Result<(), Violation> {
 
 /// After the clock went back, what is due by it still goes.
 pub async fn a_clock_set_back_stops_nothing(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     enqueue(store, "a", 0..1, at(1_000_000)).await?;
     let claimed = claim_one(store, at(1_000_000)).await?;
     deliver(store, &claimed, at(1_000_000)).await?;

@@ -11,7 +11,7 @@ const LATE: &str = "a settlement or release with a fence that is not the present
 
 /// Until a lease ends, no other claim returns its delivery; from then on the next one does.
 pub async fn a_lease_keeps_others_away(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     claim_one(store, at(0)).await?;
     for now in [at(0), at(30), before(at(60), MICROSECOND)] {
@@ -28,7 +28,7 @@ pub async fn a_lease_keeps_others_away(store: &dyn Store) -> Result<(), Violatio
 
 /// A lease is as long as each claim says.
 pub async fn each_claim_has_its_own_lease(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     enqueue(store, "a", 0..2, at(0)).await?;
     let long = only(claim(store, 1, at(0)).await?)?;
     let short = crate::store::ClaimRequest {
@@ -49,7 +49,7 @@ pub async fn each_claim_has_its_own_lease(store: &dyn Store) -> Result<(), Viola
 
 /// The attempt of a lease that ended is recorded as interrupted, and counts.
 pub async fn an_ended_lease_is_an_interrupted_attempt(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let first = claim_one(store, at(1)).await?;
     ensure(
@@ -98,7 +98,7 @@ pub async fn an_ended_lease_is_an_interrupted_attempt(store: &dyn Store) -> Resu
 
 /// A delivery that every worker dies of gets on all the same.
 pub async fn interruptions_add_up(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     for round in 0..5 {
         let claimed = claim_one(store, at(60 * i64::from(round))).await?;
@@ -115,7 +115,7 @@ pub async fn interruptions_add_up(store: &dyn Store) -> Result<(), Violation> {
 /// However small the claims, everything whose lease ended comes back.
 pub async fn small_claims_find_every_ended_lease(store: &dyn Store) -> Result<(), Violation> {
     for webhook in ["a", "b"] {
-        store.save_webhook(limited(webhook, in_flight(3)), at(0)).await?;
+        save(store, limited(webhook, in_flight(3)), at(0)).await?;
         enqueue(store, webhook, 0..3, at(0)).await?;
     }
     let all = distinct(&claim(store, 10, at(0)).await?);
@@ -132,7 +132,7 @@ pub async fn small_claims_find_every_ended_lease(store: &dyn Store) -> Result<()
 
 /// Each claim's fence is one higher than ever before for its delivery.
 pub async fn fences_rise(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let mut last = Fence::UNCLAIMED;
     let mut rises = |claimed: &Claimed| {
@@ -160,7 +160,7 @@ pub async fn fences_rise(store: &dyn Store) -> Result<(), Violation> {
 
 /// Who lost the lease cannot write: not while another holds it, nor after anything else.
 pub async fn a_late_settlement_changes_nothing(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let early = claim_one(store, at(0)).await?;
     let held = claim_one(store, at(60)).await?;
@@ -183,7 +183,7 @@ pub async fn a_late_settlement_changes_nothing(store: &dyn Store) -> Result<(), 
 
 /// What was never claimed cannot be settled, nor what is not there.
 pub async fn only_what_is_claimed_can_be_settled(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let both = enqueue(store, "a", 0..2, at(0)).await?;
     let claimed = only(claim(store, 1, at(0)).await?)?;
     for id in both {
@@ -223,7 +223,7 @@ pub async fn only_what_is_claimed_can_be_settled(store: &dyn Store) -> Result<()
 /// A lease that has ended but that nobody took over still holds.
 pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a lease that has ended but that nobody took over still holds";
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     enqueue(store, "a", 0..2, at(0)).await?;
     let claimed = claim(store, 2, at(0)).await?;
     let [settled, released] = &claimed[..] else {
@@ -251,7 +251,7 @@ pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn Store) -> Result
 
 /// In one batch, too, a fence is good for one settlement.
 pub async fn a_batch_settles_each_once(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     enqueue(store, "a", 0..2, at(0)).await?;
     let claimed = claim(store, 2, at(0)).await?;
     let [one, two] = &claimed[..] else {

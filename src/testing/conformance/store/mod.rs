@@ -7,11 +7,14 @@ pub mod claims;
 pub mod digests;
 pub mod enqueue;
 pub mod extremes;
+pub mod failing;
 pub mod lanes;
 pub mod leases;
+pub mod lists;
 pub mod replay;
 pub mod runs;
 mod scene;
+pub mod scopes;
 pub mod seen;
 pub mod settle;
 pub mod task_course;
@@ -152,6 +155,23 @@ checks! {
         a_clock_set_back_stops_nothing,
         the_next_end_is_never_too_late,
         the_ends_of_time_are_instants;
+    lists:
+        webhooks_come_in_pages,
+        auth_records_come_in_pages,
+        who_names_an_auth_record_is_known,
+        an_auth_record_is_replaced_as_it_was;
+    scopes:
+        a_webhook_keeps_its_scope,
+        what_is_enqueued_across_scopes_is_dead,
+        a_reused_id_gets_nothing_of_the_old_scope;
+    failing:
+        failing_begins_and_ends,
+        our_own_failures_do_not_count,
+        tests_do_not_count,
+        tests_wait_for_nobody,
+        a_switch_says_what_it_did,
+        a_switch_for_failing_compares,
+        gone_disables_where_asked;
     tasks:
         a_task_is_created_once,
         claims_go_in_the_order_of_creation,

@@ -8,7 +8,7 @@ use crate::store::{Next, Replayed};
 
 /// A replay starts the schedule anew; the event and the history stay.
 pub async fn a_replay_starts_anew(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     for (number, next) in [(0, Next::Delivered), (1, Next::Exhausted), (2, Next::Gone)] {
         let id = only(enqueue(store, "a", number..number + 1, at(0)).await?)?;
         let claimed = claim_one(store, at(0)).await?;
@@ -61,7 +61,7 @@ pub async fn a_replay_starts_anew(store: &dyn Store) -> Result<(), Violation> {
 
 /// Only what is final is replayed.
 pub async fn only_what_is_final_is_replayed(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     for state in [State::Pending, State::Sending] {
         let before = everything(store, id).await?;
@@ -89,7 +89,7 @@ pub async fn only_what_is_final_is_replayed(store: &dyn Store) -> Result<(), Vio
 
 /// There is nobody to replay to once the webhook is deleted; there is again once it is registered anew.
 pub async fn a_deleted_webhook_gets_no_replay(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let claimed = claim_one(store, at(0)).await?;
     deliver(store, &claimed, at(0)).await?;
@@ -105,7 +105,7 @@ pub async fn a_deleted_webhook_gets_no_replay(store: &dyn Store) -> Result<(), V
         everything(store, id).await?,
         before,
     )?;
-    store.save_webhook(webhook("a"), at(3)).await?;
+    save(store, webhook("a"), at(3)).await?;
     equal(
         "a webhook registered anew can be replayed to",
         store.replay(id, at(4)).await?,

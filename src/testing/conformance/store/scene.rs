@@ -11,11 +11,12 @@ use http::StatusCode;
 
 use super::{Store, Violation, ensure};
 use crate::delivery::{
-    Attempt, AttemptReport, Call, Event, EventPattern, Limits, Order, Outcome, Target, Webhook,
+    Attempt, AttemptReport, AutoDisable, Call, Event, EventPattern, Limits, Order, Outcome, Target, Webhook,
 };
 use crate::id::{DeliveryId, HolderName, WebhookId};
 use crate::store::{
-    ClaimRequest, Claimed, DeliveryRecord, Enqueued, NewDelivery, NewEvent, Next, Settled, Settlement,
+    ClaimRequest, Claimed, ClaimedTarget, DeliveryRecord, Enqueued, NewDelivery, NewEvent, Next, Saved,
+    Settled, Settlement,
 };
 use crate::time::after;
 use crate::url::WebhookUrl;
@@ -52,6 +53,8 @@ pub(super) fn webhook(id: &str) -> Webhook {
         limits: in_flight(1_000),
         order: Order::Any,
         enabled: true,
+        disabled: None,
+        auto_disable: AutoDisable::never(),
         deadline: None,
         flusher: None,
         created_at: at(0),
@@ -78,6 +81,12 @@ pub(super) fn in_flight(requests: u32) -> Limits {
         in_flight: NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN),
         rate: None,
     }
+}
+
+/// Saves a webhook whose scope is that of the one with its id, if there is one.
+pub(super) async fn save(store: &dyn Store, webhook: Webhook, now: DateTime<Utc>) -> Checked {
+    let saved = store.save_webhook(webhook, now).await?;
+    super::equal("a webhook that keeps its scope is saved", saved, Saved::Done)
 }
 
 pub(super) fn call(text: &str, limits: Limits) -> Target {
@@ -231,8 +240,8 @@ pub(super) fn distinct(claimed: &[Claimed]) -> BTreeSet<DeliveryId> {
 pub(super) fn count_to(claimed: &[Claimed], webhook: &str) -> usize {
     let webhook = WebhookId::new(webhook);
     let goes_there = |claimed: &&Claimed| match &claimed.target {
-        crate::store::ClaimedTarget::Webhook(to) => to.id == webhook,
-        crate::store::ClaimedTarget::Call(_) => false,
+        ClaimedTarget::Webhook(to) => to.id == webhook,
+        ClaimedTarget::Call(_) | ClaimedTarget::Test(_) => false,
     };
     claimed.iter().filter(goes_there).count()
 }

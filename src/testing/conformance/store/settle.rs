@@ -12,7 +12,7 @@ use crate::store::{Next, Settlement};
 
 /// Whatever came of an attempt, it and its consequence are recorded together, and read back equal.
 pub async fn an_attempt_and_its_outcome_are_one(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let mut outcomes = vec![
         OK,
         ERROR,
@@ -75,7 +75,7 @@ pub async fn an_attempt_and_its_outcome_are_one(store: &dyn Store) -> Result<(),
 
 /// Attempts are counted and kept one by one, and the first failure stays the first.
 pub async fn attempts_add_up(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     let mut now = at(0);
     for round in 0..6 {
@@ -121,7 +121,7 @@ pub async fn attempts_add_up(store: &dyn Store) -> Result<(), Violation> {
 /// A settlement without an attempt counts none.
 pub async fn without_an_attempt_nothing_counts(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a settlement without an attempt counts none";
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     for round in 0..3 {
         let claimed = claim_one(store, at(10 * round)).await?;
@@ -144,7 +144,7 @@ pub async fn without_an_attempt_nothing_counts(store: &dyn Store) -> Result<(), 
 
 /// After an interruption, a settlement without an attempt can end a delivery: its schedule was asked late.
 pub async fn an_interrupted_delivery_can_end(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(0)).await?;
     claim_one(store, at(0)).await?;
     let again = claim_one(store, at(60)).await?;
@@ -169,7 +169,7 @@ pub async fn an_interrupted_delivery_can_end(store: &dyn Store) -> Result<(), Vi
 /// A release counts nothing and leaves the delivery due as before.
 pub async fn a_release_counts_nothing(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a released delivery is pending, due as before, and nothing is counted";
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let id = enqueue_one(store, "a", at(3)).await?;
     let mut expected = everything(store, id).await?;
     for round in 0..3 {

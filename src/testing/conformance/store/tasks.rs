@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::scene::{self, Checked, LEASE, MICROSECOND, at, event, only, request, to_webhook, url, webhook};
+use super::scene::{
+    self, Checked, LEASE, MICROSECOND, at, event, only, request, save, to_webhook, url, webhook,
+};
 use super::waking::rang;
 use super::{Store, Violation, ensure, equal};
 use crate::delivery::State;
@@ -154,7 +156,7 @@ pub async fn a_lease_can_be_renewed(store: &dyn Store) -> Result<(), Violation> 
 /// The end and the callback are there together.
 pub async fn an_end_comes_with_its_callback(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "the end is stored and the callback enqueued in one commit";
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let failure = TaskEnd::Failed {
         error: "code".into(),
         description: "what people read".into(),
@@ -205,7 +207,7 @@ pub async fn an_end_needs_no_callback(store: &dyn Store) -> Result<(), Violation
 /// Who lost the lease can neither end the task nor call back.
 pub async fn a_late_end_changes_nothing(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "with a fence that is not the task's present one, finishing changes nothing";
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     store.create_task(task("t"), at(0)).await?;
     let before = read(store, "t").await?;
     let unclaimed = TaskSettlement {
@@ -260,7 +262,7 @@ pub async fn an_ended_lease_holds_until_it_is_taken(store: &dyn Store) -> Result
 /// A finished task never changes again.
 pub async fn what_is_finished_stays_so(store: &dyn Store) -> Result<(), Violation> {
     const CLAUSE: &str = "a finished task never changes again";
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     store.create_task(task("t"), at(0)).await?;
     let claimed = claim_one(store, at(0)).await?;
     finish(store, &claimed, success(), at(1)).await?;

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// `next_due` is never later than there is something to claim, and `None` once there is nothing.
 pub async fn next_due_is_never_too_late(store: &dyn Store) -> Result<(), Violation> {
     nothing_due(store, at(0)).await?;
-    store.save_webhook(limited("a", in_flight(2)), at(0)).await?;
+    save(store, limited("a", in_flight(2)), at(0)).await?;
     nothing_due(store, at(0)).await?;
     enqueue(store, "a", 0..3, at(0)).await?;
     due_by(store, at(0), at(0)).await?;
@@ -56,7 +56,7 @@ pub async fn next_due_knows_the_rate(store: &dyn Store) -> Result<(), Violation>
         rate: Some(rate),
         ..in_flight(5)
     };
-    store.save_webhook(limited("a", limits), at(0)).await?;
+    save(store, limited("a", limits), at(0)).await?;
     enqueue(store, "a", 0..3, at(0)).await?;
     for round in 0..3 {
         let claimed = claim_one(store, at(10 * round)).await?;
@@ -70,7 +70,7 @@ pub async fn next_due_knows_the_rate(store: &dyn Store) -> Result<(), Violation>
 
 /// In a strict lane the oldest one's time is what counts.
 pub async fn next_due_knows_strict_order(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(strict("a"), at(0)).await?;
+    save(store, strict("a"), at(0)).await?;
     enqueue(store, "a", 0..3, at(0)).await?;
     let first = claim_one(store, at(0)).await?;
     due_by(store, at(1), at(60)).await?;
@@ -83,7 +83,7 @@ pub async fn next_due_knows_strict_order(store: &dyn Store) -> Result<(), Violat
 
 /// The bell rings when something becomes due sooner than was said.
 pub async fn the_bell_rings(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(limited("a", in_flight(1)), at(0)).await?;
+    save(store, limited("a", in_flight(1)), at(0)).await?;
     let heard = store.wake().listen();
     enqueue(store, "a", 0..2, at(0)).await?;
     rang("after an enqueue", heard).await?;
@@ -125,15 +125,15 @@ pub async fn the_bell_rings_for_changed_webhooks(store: &dyn Store) -> Result<()
         enabled: false,
         ..webhook("a")
     };
-    store.save_webhook(off, at(0)).await?;
+    save(store, off, at(0)).await?;
     enqueue(store, "a", 0..5, at(0)).await?;
     let heard = store.wake().listen();
-    store.save_webhook(limited("a", in_flight(1)), at(1)).await?;
+    save(store, limited("a", in_flight(1)), at(1)).await?;
     rang("after a webhook is enabled", heard).await?;
     due_by(store, at(1), at(1)).await?;
     claim_one(store, at(1)).await?;
     let heard = store.wake().listen();
-    store.save_webhook(limited("a", in_flight(2)), at(2)).await?;
+    save(store, limited("a", in_flight(2)), at(2)).await?;
     rang("after a webhook's limit is raised", heard).await?;
     due_by(store, at(2), at(2)).await
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::scene::*;
 use super::{Store, Violation, ensure, equal};
 use crate::auth::{AuthConfig, HmacAuth, HmacScheme};
-use crate::delivery::{DeadReason, EventPattern, Limits, Order, Rate, State, Webhook};
+use crate::delivery::{
+    AutoDisable, DeadReason, DisableReason, Disabled, EventPattern, Limits, Order, Rate, State, Webhook,
+};
 use crate::retry::Flusher;
 use crate::store::AuthRecord;
 
@@ -34,6 +36,13 @@ pub async fn what_is_saved_is_read_back(store: &dyn Store) -> Result<(), Violati
         order: Order::Strict,
         enabled: false,
         flusher: Some(Flusher::default()),
+        disabled: Some(Disabled {
+            at: at(2),
+            reason: DisableReason::Failing { since: at(1) },
+        }),
+        auto_disable: AutoDisable::never()
+            .after(Duration::from_millis(1_500))
+            .when_gone(),
         deadline: Some(Duration::from_millis(2_500)),
         created_at: at(1),
         updated_at: at(2),
@@ -49,7 +58,7 @@ pub async fn what_is_saved_is_read_back(store: &dyn Store) -> Result<(), Violati
         None,
     )?;
     for saved in [&full, &bare, &full] {
-        store.save_webhook(saved.clone(), at(3)).await?;
+        save(store, saved.clone(), at(3)).await?;
         equal(CLAUSE, store.webhook(&full.id).await?.as_deref(), Some(saved))?;
     }
     let listed = only(store.webhooks(&"scope".into()).await?)?;
@@ -63,7 +72,7 @@ pub async fn webhooks_are_listed_by_scope(store: &dyn Store) -> Result<(), Viola
             scope: scope.into(),
             ..webhook(id)
         };
-        store.save_webhook(webhook, at(0)).await?;
+        save(store, webhook, at(0)).await?;
     }
     let listed = async |scope: &str| -> Checked<Vec<String>> {
         let webhooks = store.webhooks(&scope.into()).await?;
@@ -159,8 +168,8 @@ pub async fn auth_records_are_kept(store: &dyn Store) -> Result<(), Violation> {
 /// What waits for a deleted webhook becomes dead within a few claims; none of it is sent, and nobody waits for it.
 pub async fn a_deleted_webhook_buries_what_waits(store: &dyn Store) -> Result<(), Violation> {
     const NEVER: &str = "what waits for a deleted webhook is never claimed";
-    store.save_webhook(webhook("gone"), at(0)).await?;
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("gone"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let mut waiting = enqueue(store, "gone", 0..600, at(0)).await?;
     let flying = claim(store, 2, at(0)).await?;
     let [delivered, failed] = &flying[..] else {
@@ -210,10 +219,10 @@ pub async fn a_deleted_webhook_buries_what_waits(store: &dyn Store) -> Result<()
 
 /// A webhook whose id was used before starts with nothing.
 pub async fn a_webhook_registered_anew_starts_empty(store: &dyn Store) -> Result<(), Violation> {
-    store.save_webhook(webhook("a"), at(0)).await?;
+    save(store, webhook("a"), at(0)).await?;
     let old = enqueue(store, "a", 0..3, at(0)).await?;
     store.remove_webhook(&"a".into(), at(1)).await?;
-    store.save_webhook(webhook("a"), at(2)).await?;
+    save(store, webhook("a"), at(2)).await?;
     let new = only(enqueue(store, "a", 3..4, at(3)).await?)?;
     let mut sent = Vec::new();
     for _ in 0..CLAIMS_TO_BURY {

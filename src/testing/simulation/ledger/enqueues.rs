@@ -72,7 +72,7 @@ impl Book {
         now: DateTime<Utc>,
     ) {
         let (lane, url, profile) = match &delivery.target {
-            Target::Webhook(webhook) => {
+            Target::Webhook(webhook) | Target::Test(webhook) => {
                 let Some(no) = self.lane_nos.get(&delivery.target.lane()) else {
                     return;
                 };

@@ -1,0 +1,169 @@
+//! Registering webhooks, and the ways in which deliveries prove themselves.
+
+use std::sync::Arc;
+
+use super::{Dispatcher, RegisterError, Registration};
+use crate::auth::{AuthConfig, AuthError};
+use crate::delivery::Webhook;
+use crate::id::{AuthId, Scope, WebhookId};
+use crate::store::{AuthRecord, Saved, StoreError, Switch, Switched};
+
+impl Dispatcher {
+    /// Registers a webhook, under the id it was [given](Registration::id) or a new one. Where that id is registered
+    /// already, the registration is put in place of the old one, so a service may register at every start.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] if it could never be sent to, or the store fails.
+    pub async fn register(&self, registration: Registration) -> Result<Webhook, RegisterError> {
+        let id = registration
+            .id
+            .clone()
+            .unwrap_or_else(|| WebhookId::from(self.unique().hex()));
+        let old = self.parts.store.webhook(&id).await?;
+        self.save(registration, id, old.as_deref()).await
+    }
+
+    /// Changes a webhook to be as the registration says, all of it; to change a part, start from
+    /// [`Registration::from`] the webhook. What waits for it goes by the new registration, the next attempt of each
+    /// included. Its scope cannot change.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register), and [`RegisterError::UnknownWebhook`].
+    pub async fn update(&self, id: &WebhookId, registration: Registration) -> Result<Webhook, RegisterError> {
+        let old = self.parts.store.webhook(id).await?;
+        let old = old.ok_or_else(|| RegisterError::UnknownWebhook(id.clone()))?;
+        self.save(registration, id.clone(), Some(&old)).await
+    }
+
+    async fn save(
+        &self,
+        registration: Registration,
+        id: WebhookId,
+        old: Option<&Webhook>,
+    ) -> Result<Webhook, RegisterError> {
+        let now = self.parts.timer.now();
+        let webhook = registration.check(id, old, &self.parts, now)?;
+        if let Some(auth) = webhook.auth.as_ref().filter(|auth| !self.parts.has_auth(auth))
+            && self.parts.store.auth(auth).await?.is_none()
+        {
+            return Err(RegisterError::UnknownAuth(auth.clone()));
+        }
+        match self.parts.store.save_webhook(webhook.clone(), now).await? {
+            Saved::Done => Ok(webhook),
+            Saved::OtherScope => Err(RegisterError::ScopeChanged),
+        }
+    }
+
+    /// Removes a webhook. What waits for it ends as dead. Whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn remove(&self, id: &WebhookId) -> Result<bool, StoreError> {
+        self.parts.store.remove_webhook(id, self.parts.timer.now()).await
+    }
+
+    /// Enables a webhook. What was kept goes, and it is no longer taken to be failing. The webhook as it is now; `None`
+    /// if there is none of that id.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn enable(&self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, StoreError> {
+        self.switch(id, Switch::On).await
+    }
+
+    /// Disables a webhook. What comes and what waits for it is kept until it is enabled again; what is in flight goes
+    /// on. The webhook as it is now; `None` if there is none of that id.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn disable(&self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, StoreError> {
+        self.switch(id, Switch::Off).await
+    }
+
+    async fn switch(&self, id: &WebhookId, switch: Switch) -> Result<Option<Arc<Webhook>>, StoreError> {
+        let now = self.parts.timer.now();
+        Ok(match self.parts.store.switch_webhook(id, switch, now).await? {
+            Switched::Done(webhook) | Switched::Unchanged(webhook) => Some(webhook),
+            Switched::Unknown => None,
+        })
+    }
+
+    /// The webhook of that id.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn webhook(&self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, StoreError> {
+        self.parts.store.webhook(id).await
+    }
+
+    /// The webhooks of a scope, by id.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        self.parts.store.webhooks(scope).await
+    }
+
+    /// Webhooks of every scope, by id: the first `max` after that id. Fewer than `max` are the last.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn all_webhooks(
+        &self,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<Arc<Webhook>>, StoreError> {
+        self.parts.store.all_webhooks(after, max).await
+    }
+
+    /// Keeps a way of proving deliveries under an id that registrations name, in place of any other of that id.
+    /// Attempts from now on go by it: to rotate a key, save the configuration with the new key in front.
+    ///
+    /// # Errors
+    ///
+    /// [`SaveAuthError::Unusable`] if it could not prove anything, such as one with an empty key or with a token URL
+    /// that the engine's guard does not allow.
+    pub async fn save_auth(
+        &self,
+        id: impl Into<AuthId>,
+        name: impl Into<String>,
+        config: AuthConfig,
+    ) -> Result<(), SaveAuthError> {
+        config.provider(&self.parts.auth_tools())?;
+        let record = AuthRecord {
+            id: id.into(),
+            name: name.into(),
+            config,
+        };
+        Ok(self.parts.store.save_auth(record).await?)
+    }
+
+    /// Removes a way of proving deliveries. Those of webhooks that still name it wait.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
+        self.parts.store.remove_auth(id).await
+    }
+}
+
+/// Why a way of proving deliveries was not kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SaveAuthError {
+    /// It could not prove anything as it is.
+    #[error("the authentication cannot be used: {0}")]
+    Unusable(#[from] AuthError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
