@@ -45,6 +45,15 @@ pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, 
     })
 }
 
+/// A query without the parameters of those names, the rest as it is.
+pub(crate) fn without(query: &str, names: &[&str]) -> String {
+    let kept = query.split('&').filter(|pair| {
+        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+        !names.contains(&&*decode(name))
+    });
+    kept.collect::<Vec<_>>().join("&")
+}
+
 /// The value of a parameter, decoded, if it occurs exactly once. Of two, one is never taken: a proxy in between may
 /// have read the other.
 pub(crate) fn sole<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {

@@ -16,6 +16,15 @@ pub(super) fn bearer(token: &Secret) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// The token in an `authorization` header, if its scheme is `Bearer`, whose name may be in any case (RFC 9110,
+/// section 11.1).
+pub(crate) fn token_of(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = authorization.split_at_checked("Bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| token.trim_ascii_start())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

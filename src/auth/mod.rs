@@ -16,7 +16,7 @@
 //! A delivery that nothing can prove waits: it is neither sent bare nor lost, and no attempt is counted. Where the
 //! receiver answers 401 and the proof can be [made anew](AuthProvider::refused), it is, once in an attempt.
 
-mod bearer;
+pub(crate) mod bearer;
 mod config;
 mod headers;
 mod hmac;

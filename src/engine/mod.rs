@@ -61,8 +61,8 @@ pub use self::registration::{RegisterError, Registration};
 pub use self::registry::SaveAuthError;
 
 pub use self::tasks::{
-    AcceptError, Callbacks, Cancelled, NewCall, RunNowError, TaskContext, TaskError, TaskRunner,
-    TaskRunnerBuilder, TaskWork,
+    AcceptError, CallHandlers, Callbacks, Cancelled, CheckUnavailable, CredentialsCheck, NewCall,
+    RunNowError, TaskContext, TaskError, TaskRunner, TaskRunnerBuilder, TaskWork,
 };
 pub use self::timer::Timer;
 #[cfg(feature = "tokio")]

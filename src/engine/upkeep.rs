@@ -10,6 +10,7 @@ use futures_util::future::{Either, select, try_join_all};
 
 use super::assembly::Parts;
 use super::seen::Forgetting;
+use super::tasks::PurgingTasks;
 use super::worker::is_lasting;
 use crate::store::StoreError;
 use crate::time::elapsed;
@@ -23,7 +24,8 @@ const STORE_PAUSE: Duration = Duration::from_millis(250);
 /// The longest that a pass sleeps before it looks at the clock again, since the clock may have been set meanwhile.
 const LONGEST_NAP: Duration = Duration::from_secs(60);
 
-/// Does everything that has to be done now and then: forgets keys of messages that need no longer be kept.
+/// Does everything that has to be done now and then: forgets keys of messages that need no longer be kept,
+/// and takes away the results of tasks, and then the tasks, when their time has come.
 ///
 /// Run one beside the workers, in any process that has the engine. Several at once do no harm: each step is one small
 /// commit, and what one has done another finds done. Where none runs, deliveries are sent all the same, but nothing
@@ -81,7 +83,7 @@ impl Upkeep {
 
     /// Each kind of upkeep, in the order in which [`run_due`](Self::run_due) does them.
     fn passes(&self) -> Vec<Box<dyn Pass>> {
-        vec![Box::new(Forgetting)]
+        vec![Box::new(Forgetting), Box::new(PurgingTasks)]
     }
 
     /// Goes on without end.

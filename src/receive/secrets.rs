@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use http::header::AUTHORIZATION;
 
 use super::{Admission, Arrival, Gate, GateError};
+use crate::auth::bearer::token_of;
 use crate::query;
 use crate::secret::Secret;
 use crate::signature::Refusal;
@@ -130,19 +131,11 @@ impl BearerToken {
 #[async_trait]
 impl Gate for BearerToken {
     async fn admit(&self, arrival: &Arrival<'_>, _now: DateTime<Utc>) -> Result<Admission, GateError> {
-        let token = bearer(arrival.message().sole_header(&AUTHORIZATION)?).ok_or(Refusal::WrongSecret)?;
+        let token = token_of(arrival.message().sole_header(&AUTHORIZATION)?).ok_or(Refusal::WrongSecret)?;
         if Secret::one_of(&self.secrets, token) {
             Ok(Admission::default())
         } else {
             Err(Refusal::WrongSecret.into())
         }
     }
-}
-
-/// The credentials of the scheme `Bearer`, whose name may be in any case (RFC 9110, section 11.1).
-fn bearer(authorization: &[u8]) -> Option<&[u8]> {
-    let (scheme, credentials) = authorization.split_at_checked("Bearer ".len())?;
-    scheme
-        .eq_ignore_ascii_case(b"Bearer ")
-        .then(|| credentials.trim_ascii_start())
 }

@@ -18,5 +18,5 @@ pub use callback::Callback;
 pub use life_cycle::{IllegalStep, Irregularity, LifeCycle, Observation, Progress, Step};
 pub use progress::{Fraction, NotAFraction, TaskProgress};
 pub use reply::{Accepted, Results};
-pub use request::{AsyncParameters, AsyncUriError, asynchronous};
+pub use request::{AsyncParameters, AsyncUriError, asynchronous, synchronous};
 pub use status::TaskStatus;

@@ -47,6 +47,24 @@ pub fn asynchronous(uri: &Uri, webhook_uri: Option<&Uri>) -> Result<Uri, AsyncUr
     })
 }
 
+/// The other way round: the path and query of a call without the two parameters, as `request_uri` says which call it
+/// was. The rest stays exactly as it is.
+///
+/// ```
+/// use http::Uri;
+/// use ringback::task::synchronous;
+///
+/// let called = Uri::from_static("/data/v1/accounts?async=true&from=2026-01-01&webhook_uri=https%3A%2F%2Fa.example");
+/// assert_eq!(synchronous(&called), "/data/v1/accounts?from=2026-01-01");
+/// ```
+pub fn synchronous(uri: &Uri) -> String {
+    let query = query::without(uri.query().unwrap_or_default(), &[ASYNC, WEBHOOK_URI]);
+    match query.as_str() {
+        "" => uri.path().to_owned(),
+        query => format!("{}?{query}", uri.path()),
+    }
+}
+
 /// Why a call cannot be made asynchronous, or its parameters not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -196,6 +214,9 @@ mod tests {
                 let read = AsyncParameters::of(&asked).unwrap();
                 prop_assert!(read.is_async);
                 prop_assert_eq!(read.webhook_uri, Some(UrlText::from(hook.to_string())));
+                let before = call.path_and_query().map_or("", |text| text.as_str());
+                let before = before.strip_suffix('&').unwrap_or(before);
+                prop_assert_eq!(synchronous(&asked), before.strip_suffix('?').unwrap_or(before));
             }
         }
     }

@@ -16,6 +16,7 @@ mod signature;
 mod simulation;
 mod sqlite;
 mod stories;
+mod tasks;
 mod tl_signature;
 mod transport;
 mod upkeep;

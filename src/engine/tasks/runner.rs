@@ -195,6 +195,11 @@ impl TaskRunner {
         }
     }
 
+    /// What time it is, for whoever has to say whether results have expired.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.shared.parts.timer.now()
+    }
+
     /// Runs tasks without end.
     ///
     /// # Errors
