@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Dispatcher, Timer, Upkeep, Worker};
 use crate::auth::{AuthError, AuthErrorKind, AuthProvider, AuthTools};
-use crate::delivery::{Profile, Profiles};
-use crate::id::{AuthId, HolderName};
+use crate::delivery::{Digest, Profile, Profiles};
+use crate::id::{AuthId, EventType, HolderName};
 use crate::store::{AuthRecord, Store};
 use crate::system::{Entropy, SystemEntropy};
 use crate::transport::{Guard, HttpSender, ResponseLimits};
@@ -24,6 +24,7 @@ pub(super) struct Parts {
     pub(super) timer: Arc<dyn Timer>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) profiles: Profiles,
+    pub(super) digests: BTreeMap<EventType, Digest>,
     pub(super) guard: Guard,
     pub(super) holder: HolderName,
     pub(super) in_flight: usize,
@@ -50,6 +51,7 @@ impl Engine {
                 timer: Arc::new(timer),
                 entropy: Arc::new(SystemEntropy),
                 profiles: Profiles::none(),
+                digests: BTreeMap::new(),
                 guard: Guard::default(),
                 holder: HolderName::from(format!("process {}", std::process::id())),
                 in_flight: 512,
@@ -103,6 +105,17 @@ impl EngineBuilder {
     /// ([`provider::profiles`](crate::provider::profiles)).
     pub fn profiles(mut self, profiles: Profiles) -> Self {
         self.parts.profiles = self.parts.profiles.and(profiles);
+        self
+    }
+
+    /// Makes a digest known, such as Yodlee's
+    /// ([`yodlee::data_updates`](crate::provider::yodlee::data_updates)): its updates can be
+    /// [recorded](Dispatcher::record_updates), and an [`Upkeep`] sends its notifications. One whose name is empty stays
+    /// unknown, since no event can be of that type.
+    pub fn digest(mut self, digest: Digest) -> Self {
+        if !digest.name().as_str().is_empty() {
+            self.parts.digests.insert(digest.name().clone(), digest);
+        }
         self
     }
 

@@ -92,22 +92,47 @@ impl Dispatcher {
             .unwrap_or_default())
     }
 
-    /// What rings back about a task that has ended, left for the caller to commit with the end. Since there is nobody
-    /// left to tell, nothing is refused here: if the profile has gone the delivery waits for it, and if the guard no
-    /// longer lets it pass, history says so.
+    /// What rings back about a task that has ended, left for the caller to commit with the end.
     pub(super) async fn callback(&self, event: Event, call: Call) -> Result<NewEvent, StoreError> {
         let event = Arc::new(event);
         let profile = call.profile.clone();
-        let target = Target::Call(call);
-        let delivery = match self.delivery(&event, target.clone(), &profile).await {
-            Ok(delivery) => delivery,
-            Err(EnqueueError::Store(error)) => return Err(error),
-            Err(_) => NewDelivery { target, body: None },
-        };
+        let delivery = self
+            .delivery_at_any_rate(&event, Target::Call(call), &profile)
+            .await?;
         Ok(NewEvent {
             event,
             deliveries: vec![delivery],
         })
+    }
+
+    /// What tells of a digest's users, left for the caller to commit with taking them.
+    pub(super) async fn notification(&self, event: Event) -> Result<NewEvent, StoreError> {
+        let event = Arc::new(event);
+        let webhooks = self.parts.store.webhooks(event.scope()).await?;
+        let mut deliveries = Vec::new();
+        for webhook in webhooks.iter().filter(|webhook| webhook.wants(&event)) {
+            let target = Target::Webhook(webhook.id.clone());
+            deliveries.push(
+                self.delivery_at_any_rate(&event, target, &webhook.profile)
+                    .await?,
+            );
+        }
+        Ok(NewEvent { event, deliveries })
+    }
+
+    /// A delivery of which nobody is left to be told that it cannot be made, so nothing is refused: if the profile has
+    /// gone the delivery waits for it, and if the guard no longer lets it pass, history says so.
+    async fn delivery_at_any_rate(
+        &self,
+        event: &Arc<Event>,
+        target: Target,
+        profile: &ProfileName,
+    ) -> Result<NewDelivery, StoreError> {
+        match self.delivery(event, target.clone(), profile).await {
+            Ok(delivery) => Ok(delivery),
+            Err(EnqueueError::Store(error)) => Err(error),
+            Err(_) => Ok(NewDelivery { target, body: None }),
+        }
     }
 
     async fn commit(&self, new: Vec<NewEvent>) -> Result<Vec<Receipt>, EnqueueError> {

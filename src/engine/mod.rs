@@ -42,6 +42,7 @@
 //! ```
 
 mod assembly;
+mod digests;
 mod dispatcher;
 mod flight;
 mod registration;
@@ -56,6 +57,7 @@ mod upkeep;
 mod worker;
 
 pub use self::assembly::{Engine, EngineBuilder};
+pub use self::digests::RecordError;
 pub use self::dispatcher::{Dispatcher, EnqueueError, Receipt};
 pub use self::registration::{RegisterError, Registration};
 pub use self::registry::SaveAuthError;

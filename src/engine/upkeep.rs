@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select, try_join_all};
 
 use super::assembly::Parts;
+use super::digests::Digester;
 use super::seen::Forgetting;
 use super::tasks::PurgingTasks;
 use super::worker::is_lasting;
@@ -24,12 +25,13 @@ const STORE_PAUSE: Duration = Duration::from_millis(250);
 /// The longest that a pass sleeps before it looks at the clock again, since the clock may have been set meanwhile.
 const LONGEST_NAP: Duration = Duration::from_secs(60);
 
-/// Does everything that has to be done now and then: forgets keys of messages that need no longer be kept,
-/// and takes away the results of tasks, and then the tasks, when their time has come.
+/// Does everything that has to be done now and then: sends [digests](crate::delivery::Digest) when their windows are
+/// over, forgets keys of messages that need no longer be kept, and takes away the results of tasks, and then the tasks,
+/// when their time has come.
 ///
 /// Run one beside the workers, in any process that has the engine. Several at once do no harm: each step is one small
 /// commit, and what one has done another finds done. Where none runs, deliveries are sent all the same, but nothing
-/// that is said above happens.
+/// of the above happens.
 ///
 /// Like a [`Worker`](super::Worker) it is one future, which runs where it is polled, on any runtime. Its passes go on
 /// side by side, each in small steps with pauses between, so none keeps another or the sending waiting. Dropping it at
@@ -83,7 +85,10 @@ impl Upkeep {
 
     /// Each kind of upkeep, in the order in which [`run_due`](Self::run_due) does them.
     fn passes(&self) -> Vec<Box<dyn Pass>> {
-        vec![Box::new(Forgetting), Box::new(PurgingTasks)]
+        let mut passes: Vec<Box<dyn Pass>> = vec![Box::new(Forgetting), Box::new(PurgingTasks)];
+        let digests = self.parts.digests.values().cloned();
+        passes.extend(digests.map(|digest| Box::new(Digester::new(digest)) as _));
+        passes
     }
 
     /// Goes on without end.

@@ -133,7 +133,13 @@ impl Digests {
         let Some(gathering) = self.windows.get_mut(&window) else {
             return;
         };
-        gathering.users.retain(|subject, _| subject > through);
+        while gathering
+            .users
+            .first_key_value()
+            .is_some_and(|(subject, _)| subject <= through)
+        {
+            gathering.users.pop_first();
+        }
         gathering.chunks = gathering.chunks.saturating_add(1);
         if gathering.users.is_empty() {
             self.windows.remove(&window);

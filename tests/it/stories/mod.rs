@@ -1,5 +1,6 @@
 //! How each provider sends, told from the first request to the last, at exact times, on every store, and with the
 //! crew crashing.
 
+mod digests;
 mod providers;
 pub(crate) mod stage;
