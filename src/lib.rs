@@ -108,6 +108,7 @@ pub mod url;
 
 // Floor 1: pure rules and data. No async, no clock, no randomness, no I/O.
 pub mod delivery;
+mod guard;
 pub mod provider;
 pub mod retry;
 pub mod signature;

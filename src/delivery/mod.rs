@@ -9,6 +9,7 @@
 
 mod attempt;
 mod auto_disable;
+mod compression;
 mod digest;
 mod event;
 mod health;
@@ -22,6 +23,7 @@ mod webhook;
 
 pub use attempt::{Attempt, AttemptReport, Outcome, RequestId, RequestIdError, SendFailure};
 pub use auto_disable::{AutoDisable, DisableReason, Disabled, FailingVerdict, failing_since};
+pub use compression::Compression;
 pub use digest::{Digest, DigestEntry, DigestForm, Interval, IntervalError, Window};
 pub use event::{Event, EventBuilder, EventError, Fingerprint};
 pub use health::{Health, HealthLimits, HealthWarning};

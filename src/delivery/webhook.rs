@@ -1,13 +1,15 @@
 //! Who wants to hear of what, and where.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::lane::{LaneKey, Limits, Order};
-use super::{AutoDisable, Disabled, Event};
+use super::{AutoDisable, Compression, Disabled, Event};
+use crate::guard::Guard;
 use crate::id::{AuthId, EventType, ProfileName, Scope, WebhookId};
 use crate::retry::Flusher;
 use crate::url::WebhookUrl;
@@ -45,6 +47,12 @@ pub struct Webhook {
     /// Not together with [`Order::Strict`], where it is as none.
     #[serde(default)]
     pub flusher: Option<Flusher>,
+    /// Where its requests may go, in place of what the engine and the sender allow: wider or narrower.
+    #[serde(default)]
+    pub guard: Option<Arc<Guard>>,
+    /// Whether its bodies are compressed.
+    #[serde(default)]
+    pub compression: Compression,
     /// When it was registered.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.

@@ -76,7 +76,7 @@ impl Dispatcher {
     ///
     /// As [`enqueue_all`](Self::enqueue_all), and [`EnqueueError::Destination`] if the URL may not be called.
     pub async fn enqueue_to(&self, event: Event, call: Call) -> Result<Receipt, EnqueueError> {
-        check_destination(&call.url, &self.parts).map_err(EnqueueError::Destination)?;
+        check_destination(&call.url, &self.parts.guard, &self.parts).map_err(EnqueueError::Destination)?;
         let event = Arc::new(event);
         let profile = call.profile.clone();
         let delivery = self.delivery(&event, Target::Call(call), &profile).await?;

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select};
-use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use super::assembly::Parts;
+use super::coding::{self, WireBody};
 use crate::auth::{AuthContext, AuthError, AuthErrorKind, AuthProvider};
 use crate::delivery::{AttemptReport, Outcome, Profile, SendFailure};
 use crate::retry::{Decision, Progress, RetryAfter, Verdict};
@@ -150,17 +151,20 @@ enum Exchanged {
 /// deadline.
 async fn exchange(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Exchanged {
     let url = claimed.target.url();
-    if parts.guard.check_url(url).is_err() {
+    let guard = claimed.target.guard().map_or(&parts.guard, |guard| guard);
+    if guard.check_url(url).is_err() {
         return Exchanged::Nothing(Outcome::Failed(SendFailure::NotAllowed));
     }
+    let body = coding::body(claimed).await;
+    let request = || request(claimed, profile, body.clone());
     let Some(auth) = claimed.target.auth() else {
         let mut deadline = deadline(parts, claimed, profile);
-        return send(parts, request(claimed, profile), &mut deadline).await;
+        return send(parts, request(), &mut deadline).await;
     };
     let Ok(provider) = parts.auth_provider(auth, claimed.auth.as_ref()) else {
         return Exchanged::NoProof;
     };
-    let prove = || prove(parts, claimed, request(claimed, profile), provider.as_ref());
+    let prove = || prove(parts, claimed, request(), provider.as_ref());
     let request = match within(&mut parts.timer.sleep(parts.auth_deadline), prove()).await {
         Some(Ok(request)) => request,
         // Waiting does not make it provable, so it is a failure that the schedule brings to an end.
@@ -212,11 +216,15 @@ async fn send(parts: &Parts, request: Request<Bytes>, deadline: &mut BoxFuture<'
     }
 }
 
-/// The request of an attempt. Its URI is the registered one as it is: what signs it and what sends it see the
-/// same path.
-fn request(claimed: &Claimed, profile: &dyn Profile) -> Request<Bytes> {
+/// The request of an attempt. Its URI is the registered one as it is, and its body the one that goes over the wire: what
+/// signs it and what sends it see the same. Its extensions tell the sender where the webhook lets it go, if it has its own
+/// say.
+fn request(claimed: &Claimed, profile: &dyn Profile, body: WireBody) -> Request<Bytes> {
     let event = &claimed.event;
-    let mut request = Request::new(claimed.body.clone());
+    let mut request = Request::new(body.bytes);
+    if let Some(guard) = claimed.target.guard() {
+        request.extensions_mut().insert(Arc::clone(guard));
+    }
     *request.method_mut() = Method::POST;
     *request.uri_mut() = claimed.target.url().uri().clone();
     let headers = request.headers_mut();
@@ -229,6 +237,9 @@ fn request(claimed: &Claimed, profile: &dyn Profile) -> Request<Bytes> {
             env!("CARGO_PKG_VERSION")
         )));
     profile.headers(event, headers);
+    if let Some(coding) = body.coding {
+        headers.insert(CONTENT_ENCODING, coding);
+    }
     request
 }
 

@@ -42,6 +42,7 @@
 //! ```
 
 mod assembly;
+mod coding;
 mod digests;
 mod dispatcher;
 mod flight;

@@ -1,16 +1,19 @@
 //! Registering webhooks.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::assembly::Parts;
-use crate::delivery::{AutoDisable, Disabled, EventPattern, Limits, Order, PatternError, Webhook};
+use crate::delivery::{
+    AutoDisable, Compression, Disabled, EventPattern, Limits, Order, PatternError, Webhook,
+};
 use crate::id::{AuthId, ProfileName, Scope, WebhookId};
 use crate::retry::Flusher;
 use crate::store::StoreError;
-use crate::transport::Forbidden;
+use crate::transport::{Forbidden, Guard};
 use crate::url::{UrlError, WebhookUrl};
 
 /// The most bytes in an id, a name, a scope, or a pattern of event types.
@@ -59,6 +62,8 @@ pub struct Registration {
     /// `None`: as the profile says.
     flusher: Option<Option<Flusher>>,
     auto_disable: AutoDisable,
+    guard: Option<Arc<Guard>>,
+    compression: Compression,
     enabled: Option<bool>,
 }
 
@@ -79,6 +84,8 @@ impl Registration {
             deadline: None,
             flusher: None,
             auto_disable: AutoDisable::never(),
+            guard: None,
+            compression: Compression::None,
             enabled: None,
         }
     }
@@ -125,6 +132,21 @@ impl Registration {
         Self { order, ..self }
     }
 
+    /// Where its requests may go, in place of what the engine and its sender allow. It is kept with the webhook, and can
+    /// widen it (for a receiver of one's own inside the network) or [narrow](Guard::only_host) it (for one whose host is
+    /// known). Never take it from whoever chooses the URL.
+    pub fn guard(self, guard: Guard) -> Self {
+        Self {
+            guard: Some(Arc::new(guard)),
+            ..self
+        }
+    }
+
+    /// Whether its bodies are compressed. Default: they are not.
+    pub fn compression(self, compression: Compression) -> Self {
+        Self { compression, ..self }
+    }
+
     /// How long an attempt may take, in place of the profile's deadline.
     pub fn deadline(self, deadline: Duration) -> Self {
         Self {
@@ -167,7 +189,10 @@ impl Registration {
     ) -> Result<Webhook, RegisterError> {
         self.check_sizes(&id)?;
         let url = WebhookUrl::parse(&self.url)?;
-        check_destination(&url, parts)?;
+        check_destination(&url, self.guard.as_deref().unwrap_or(&parts.guard), parts)?;
+        if self.compression != Compression::None && !cfg!(feature = "gzip") {
+            return Err(RegisterError::CompressionUnsupported);
+        }
         let flusher = self.check_profile(parts)?;
         if old.is_some_and(|old| old.scope != self.scope) {
             return Err(RegisterError::ScopeChanged);
@@ -193,6 +218,8 @@ impl Registration {
             auto_disable: self.auto_disable,
             deadline: self.deadline,
             flusher,
+            guard: self.guard,
+            compression: self.compression,
             created_at: old.map_or(now, |old| old.created_at),
             updated_at: now,
         })
@@ -264,6 +291,8 @@ impl From<&Webhook> for Registration {
             deadline: webhook.deadline,
             flusher: Some(webhook.flusher),
             auto_disable: webhook.auto_disable,
+            guard: webhook.guard.clone(),
+            compression: webhook.compression,
             enabled: None,
         }
     }
@@ -283,8 +312,8 @@ impl fmt::Debug for Registration {
 }
 
 /// Whether this engine may and can send there.
-pub(super) fn check_destination(url: &WebhookUrl, parts: &Parts) -> Result<(), RegisterError> {
-    parts.guard.check_url(url)?;
+pub(super) fn check_destination(url: &WebhookUrl, guard: &Guard, parts: &Parts) -> Result<(), RegisterError> {
+    guard.check_url(url)?;
     if url.is_https() && !parts.sender.supports_https() {
         return Err(RegisterError::HttpsUnsupported);
     }
@@ -304,6 +333,9 @@ pub enum RegisterError {
     /// The URL is https, and the engine's sender has no TLS.
     #[error("the sender does not support https")]
     HttpsUnsupported,
+    /// Bodies are to be compressed, and this crate was built without the feature `gzip`.
+    #[error("bodies cannot be compressed without the feature `gzip`")]
+    CompressionUnsupported,
     /// The engine was built without a profile of that name.
     #[error("there is no profile `{0}`")]
     UnknownProfile(ProfileName),

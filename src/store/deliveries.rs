@@ -9,7 +9,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::{AuthRecord, StoreError, Wake};
-use crate::delivery::{AttemptReport, Call, DeadReason, Event, State, Target, Webhook};
+use crate::delivery::{AttemptReport, Call, Compression, DeadReason, Event, State, Target, Webhook};
+use crate::guard::Guard;
 use crate::id::{AuthId, DeliveryId, Fence, HolderName, ProfileName};
 use crate::secret::Hidden;
 use crate::url::WebhookUrl;
@@ -266,6 +267,17 @@ impl ClaimedTarget {
             Self::Webhook(webhook) => webhook.runs_by().is_some(),
             Self::Call(_) | Self::Test(_) => false,
         }
+    }
+
+    /// Where its requests may go, if the registration says so itself.
+    pub fn guard(&self) -> Option<&Arc<Guard>> {
+        self.webhook().and_then(|webhook| webhook.guard.as_ref())
+    }
+
+    /// Whether its bodies are compressed.
+    pub fn compression(&self) -> Compression {
+        self.webhook()
+            .map_or(Compression::None, |webhook| webhook.compression)
     }
 
     /// The deadline of an attempt, where the registration sets one.

@@ -1,21 +1,22 @@
 //! What the adapters share: names to guarded addresses, responses to bounded ones, client errors to ours.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::uri::Scheme;
-use http::{Response, Uri};
+use http::{Extensions, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
 use super::error::{SendError, SendErrorKind};
-use super::guard::{Forbidden, Guard};
 use super::limits::ResponseLimits;
 use super::resolve::{Resolve, SystemResolver};
+use crate::guard::{Forbidden, Guard};
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,6 +62,64 @@ fn with_port_of_the_url(address: IpAddr) -> SocketAddr {
 #[derive(Debug, thiserror::Error)]
 #[error("the name did not resolve to an address")]
 struct Unresolved(#[source] io::Error);
+
+/// How many guards beside its own a sender keeps a client for. When there are more, all are dropped: it is memory that is
+/// limited here, and who has so many has few that are busy.
+const GUARDS_KEPT: usize = 64;
+
+/// A client for each guard that requests come with. A client dials what its guard lets through, and keeps its connections
+/// to itself: one that was opened where a webhook may go must not serve another that may not.
+#[derive(Clone)]
+pub(super) struct Clients<C> {
+    guard: Arc<Guard>,
+    client: C,
+    others: Arc<Mutex<HashMap<Arc<Guard>, C>>>,
+}
+
+impl<C: Clone> Clients<C> {
+    /// The sender's own guard, and the client that goes by it.
+    pub(super) fn new(guard: Arc<Guard>, client: C) -> Self {
+        Self {
+            guard,
+            client,
+            others: Arc::default(),
+        }
+    }
+
+    pub(super) fn own_guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    #[cfg(feature = "reqwest")]
+    pub(super) fn own_client(&self) -> &C {
+        &self.client
+    }
+
+    /// The guard that a request goes by, and its client, made if need be.
+    pub(super) fn of(
+        &self,
+        extensions: &Extensions,
+        make: impl FnOnce(Arc<Guard>) -> Result<C, SendError>,
+    ) -> Result<(Arc<Guard>, C), SendError> {
+        let guard = match extensions.get::<Arc<Guard>>() {
+            Some(guard) if *guard != self.guard => guard,
+            _ => return Ok((Arc::clone(&self.guard), self.client.clone())),
+        };
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = match others.get(guard) {
+            Some(client) => client.clone(),
+            None => {
+                if others.len() >= GUARDS_KEPT {
+                    others.clear();
+                }
+                let client = make(Arc::clone(guard))?;
+                others.insert(Arc::clone(guard), client.clone());
+                client
+            }
+        };
+        Ok((Arc::clone(guard), client))
+    }
+}
 
 /// What a sender refuses before it does anything.
 pub(super) fn check_destination(uri: &Uri, guard: &Guard, https: bool) -> Result<(), SendError> {

@@ -16,12 +16,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::HttpSender;
 use super::error::SendError;
-use super::exchange::{self, GuardedResolver};
-use super::guard::Guard;
+use super::exchange::{self, Clients, GuardedResolver};
 use super::limits::ResponseLimits;
 use super::resolve::Resolve;
 #[cfg(feature = "rustls")]
 use super::tls::Tls;
+use crate::guard::Guard;
 
 #[cfg(feature = "rustls")]
 type Connector = hyper_rustls::HttpsConnector<HttpConnector<GuardedResolver>>;
@@ -55,9 +55,8 @@ type Connector = HttpConnector<GuardedResolver>;
 /// ```
 #[derive(Clone)]
 pub struct HyperSender {
-    client: Client<Connector, Full<Bytes>>,
-    guard: Arc<Guard>,
-    https: bool,
+    clients: Clients<Client<Connector, Full<Bytes>>>,
+    settings: Arc<HyperSenderBuilder>,
 }
 
 /// Settings of a [`HyperSender`].
@@ -147,30 +146,37 @@ impl HyperSenderBuilder {
     #[must_use]
     pub fn build(self) -> HyperSender {
         let guard = Arc::clone(&self.resolver.guard);
-        let mut connector = HttpConnector::new_with_resolver(self.resolver);
+        HyperSender {
+            clients: Clients::new(Arc::clone(&guard), self.client(guard)),
+            settings: Arc::new(self),
+        }
+    }
+
+    /// A client that dials what that guard lets through.
+    fn client(&self, guard: Arc<Guard>) -> Client<Connector, Full<Bytes>> {
+        let resolver = GuardedResolver {
+            guard,
+            resolver: Arc::clone(&self.resolver.resolver),
+        };
+        let mut connector = HttpConnector::new_with_resolver(resolver);
         connector.set_connect_timeout(Some(self.connect_timeout));
         connector.set_nodelay(true);
         #[cfg(feature = "rustls")]
         let connector = {
             connector.enforce_http(false);
             hyper_rustls::HttpsConnectorBuilder::new()
-                .with_tls_config(self.tls.client_config())
+                .with_tls_config(self.tls.clone().client_config())
                 .https_or_http()
                 .enable_http1()
                 .wrap_connector(connector)
         };
         // `retry_canceled_requests` stays on: hyper hands a request back only if it was never started.
-        let client = Client::builder(TokioExecutor::new())
+        Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(self.idle_timeout)
             .pool_max_idle_per_host(self.max_idle_per_host)
             .http1_max_buf_size(MAX_HEAD_BYTES)
-            .build(connector);
-        HyperSender {
-            client,
-            guard,
-            https: self.https,
-        }
+            .build(connector)
     }
 }
 
@@ -181,9 +187,10 @@ impl HttpSender for HyperSender {
         request: Request<Bytes>,
         limits: &ResponseLimits,
     ) -> Result<Response<Bytes>, SendError> {
-        exchange::check_destination(request.uri(), &self.guard, self.https)?;
-        let response = self
-            .client
+        let make = |guard| Ok(self.settings.client(guard));
+        let (guard, client) = self.clients.of(request.extensions(), make)?;
+        exchange::check_destination(request.uri(), &guard, self.settings.https)?;
+        let response = client
             .request(request.map(Full::new))
             .await
             .map_err(|error| exchange::classify(error.into()))?;
@@ -191,7 +198,7 @@ impl HttpSender for HyperSender {
     }
 
     fn supports_https(&self) -> bool {
-        self.https
+        self.settings.https
     }
 }
 
@@ -204,8 +211,8 @@ impl Default for HyperSender {
 impl fmt::Debug for HyperSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HyperSender")
-            .field("guard", &self.guard)
-            .field("https", &self.https)
+            .field("guard", self.clients.own_guard())
+            .field("https", &self.settings.https)
             .finish_non_exhaustive()
     }
 }

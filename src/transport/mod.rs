@@ -11,11 +11,9 @@
 mod error;
 #[cfg(any(feature = "hyper", feature = "reqwest"))]
 mod exchange;
-mod guard;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod limits;
-mod network;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod resolve;
@@ -30,11 +28,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 pub use self::error::{SendError, SendErrorKind};
-pub use self::guard::{Forbidden, Guard};
 #[cfg(feature = "hyper")]
 pub use self::hyper::{HyperSender, HyperSenderBuilder};
 pub use self::limits::ResponseLimits;
-pub use self::network::{Network, NetworkError};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{BuildError, ReqwestSender, ReqwestSenderBuilder};
 pub use self::resolve::Resolve;
@@ -42,6 +38,7 @@ pub use self::resolve::Resolve;
 pub use self::resolve::SystemResolver;
 #[cfg(all(feature = "rustls", any(feature = "hyper", feature = "reqwest")))]
 pub use self::tls::{Tls, TlsError};
+pub use crate::guard::{Forbidden, Guard, Network, NetworkError};
 
 /// Sends one HTTP request and reads its response.
 ///
@@ -54,6 +51,8 @@ pub use self::tls::{Tls, TlsError};
 /// - A response of any status is `Ok`.
 /// - The response's body is the bytes on the wire (transfer coding removed, content coding not), and no more than
 ///   [`ResponseLimits`] allow is ever held in memory. A response over a limit is an error, not a shorter response.
+/// - Where the request's [extensions](http::Extensions) hold an `Arc<`[`Guard`]`>`, that decides where it may go, in place of
+///   any guard of the sender's own: the engine puts a webhook's own guard there. A sender that has no guard takes no notice.
 /// - There need be no deadline: the caller sets one by dropping the future.
 /// - The future must not block its thread. A sender that does stalls the worker that polls it, and all the
 ///   deliveries in flight there. (A panic that unwinds costs its caller one attempt; under `panic = "abort"`

@@ -12,12 +12,12 @@ use reqwest::{Client, ClientBuilder, Url};
 
 use super::HttpSender;
 use super::error::{SendError, SendErrorKind};
-use super::exchange::{self, GuardedResolver};
-use super::guard::Guard;
+use super::exchange::{self, Clients, GuardedResolver};
 use super::limits::ResponseLimits;
 use super::resolve::Resolve;
 #[cfg(feature = "rustls")]
 use super::tls::Tls;
+use crate::guard::Guard;
 
 /// A sender on reqwest: HTTP/1.1, connections kept and used again, `https` with the feature `rustls`.
 ///
@@ -40,8 +40,9 @@ use super::tls::Tls;
 /// ```
 #[derive(Clone)]
 pub struct ReqwestSender {
-    client: Client,
-    guard: Arc<Guard>,
+    clients: Clients<Client>,
+    /// Nothing for a client that was made elsewhere: it serves for all guards.
+    settings: Option<Arc<ReqwestSenderBuilder>>,
     https: bool,
 }
 
@@ -49,7 +50,8 @@ pub struct ReqwestSender {
 #[must_use]
 pub struct ReqwestSenderBuilder {
     resolver: GuardedResolver,
-    client: ClientBuilder,
+    client: Box<dyn Fn() -> ClientBuilder + Send + Sync>,
+    https: bool,
     #[cfg(feature = "rustls")]
     tls: Tls,
 }
@@ -66,10 +68,13 @@ impl ReqwestSender {
     pub fn builder() -> ReqwestSenderBuilder {
         ReqwestSenderBuilder {
             resolver: GuardedResolver::default(),
-            client: Client::builder()
-                .connect_timeout(exchange::CONNECT_TIMEOUT)
-                .pool_idle_timeout(exchange::IDLE_TIMEOUT)
-                .pool_max_idle_per_host(exchange::MAX_IDLE_PER_HOST),
+            client: Box::new(|| {
+                Client::builder()
+                    .connect_timeout(exchange::CONNECT_TIMEOUT)
+                    .pool_idle_timeout(exchange::IDLE_TIMEOUT)
+                    .pool_max_idle_per_host(exchange::MAX_IDLE_PER_HOST)
+            }),
+            https: cfg!(feature = "rustls"),
             #[cfg(feature = "rustls")]
             tls: Tls::default(),
         }
@@ -77,14 +82,14 @@ impl ReqwestSender {
 
     /// Sends through a client made elsewhere, with its connections, proxies and TLS.
     ///
-    /// The guard then judges only URLs, not the addresses that names resolve to: a name that resolves to a private
+    /// The guard, and one that a request comes with, then judge only URLs, not the addresses that names resolve to: a name that resolves to a private
     /// address gets through, unless the client's own resolver prevents it. And the
     /// [contract](HttpSender#contract) is kept only by a client built with `redirect(Policy::none())`,
     /// `retry(never())`, `no_proxy()`, and without decompression and cookies. `https` is taken to be supported.
     pub fn dangerous_from_client(client: Client, guard: Guard) -> Self {
         Self {
-            client,
-            guard: Arc::new(guard),
+            clients: Clients::new(Arc::new(guard), client),
+            settings: None,
             https: true,
         }
     }
@@ -106,9 +111,17 @@ impl ReqwestSenderBuilder {
     /// The client's other settings: time limits, pools, sockets, default headers. By default 5 s for connecting, and
     /// up to 16 unused connections per host for up to 30 s. What the [contract](HttpSender#contract) and the
     /// guard depend on is set over it, and so is TLS. What sidesteps resolving there, such as `resolve` or
-    /// `unix_socket`, sidesteps the guard.
-    pub fn client(mut self, client: ClientBuilder) -> Self {
-        self.client = client;
+    /// `unix_socket`, sidesteps the guard. It is asked for once, and again for each guard that a webhook has of its own: a
+    /// client's connections are for one guard only.
+    pub fn client(mut self, client: impl Fn() -> ClientBuilder + Send + Sync + 'static) -> Self {
+        self.client = Box::new(client);
+        self
+    }
+
+    /// Refuses `https`, for networks where something else does the encryption. Without the feature `rustls` that is
+    /// all a sender can do.
+    pub fn http_only(mut self) -> Self {
+        self.https = false;
         self
     }
 
@@ -126,9 +139,22 @@ impl ReqwestSenderBuilder {
     /// [`BuildError`], if reqwest refuses.
     pub fn build(self) -> Result<ReqwestSender, BuildError> {
         let guard = Arc::clone(&self.resolver.guard);
+        let client = self.make(Arc::clone(&guard))?;
+        Ok(ReqwestSender {
+            clients: Clients::new(guard, client),
+            https: self.https,
+            settings: Some(Arc::new(self)),
+        })
+    }
+
+    /// A client that dials what that guard lets through.
+    fn make(&self, guard: Arc<Guard>) -> Result<Client, BuildError> {
+        let resolver = GuardedResolver {
+            guard,
+            resolver: Arc::clone(&self.resolver.resolver),
+        };
         // Another crate in the same program may have switched reqwest's features on; so all is switched off here.
-        let client = self
-            .client
+        let client = (self.client)()
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -138,17 +164,12 @@ impl ReqwestSenderBuilder {
             .no_brotli()
             .no_zstd()
             .no_deflate()
-            .dns_resolver(self.resolver);
+            .dns_resolver(resolver);
         #[cfg(feature = "rustls")]
-        let client = client.tls_backend_preconfigured(self.tls.client_config());
-        let client = client
+        let client = client.tls_backend_preconfigured(self.tls.clone().client_config());
+        client
             .build()
-            .map_err(|error| BuildError { source: error.into() })?;
-        Ok(ReqwestSender {
-            client,
-            guard,
-            https: cfg!(feature = "rustls"),
-        })
+            .map_err(|error| BuildError { source: error.into() })
     }
 }
 
@@ -159,13 +180,20 @@ impl HttpSender for ReqwestSender {
         request: Request<Bytes>,
         limits: &ResponseLimits,
     ) -> Result<Response<Bytes>, SendError> {
-        exchange::check_destination(request.uri(), &self.guard, self.https)?;
+        let make = |guard| match &self.settings {
+            Some(settings) => settings
+                .make(guard)
+                .map_err(|error| SendError::new(SendErrorKind::Other, error)),
+            None => Ok(self.clients.own_client().clone()),
+        };
+        let (guard, client) = self.clients.of(request.extensions(), make)?;
+        exchange::check_destination(request.uri(), &guard, self.https)?;
         let url = reread(request.uri()).ok_or(SendErrorKind::UrlChanged)?;
         let (head, body) = request.into_parts();
         let mut request = reqwest::Request::new(head.method, url);
         *request.headers_mut() = head.headers;
         *request.body_mut() = Some(body.into());
-        let response = self.client.execute(request).await.map_err(classify)?;
+        let response = client.execute(request).await.map_err(classify)?;
         exchange::read_response(response.into(), limits).await
     }
 
@@ -201,7 +229,7 @@ fn classify(error: reqwest::Error) -> SendError {
 impl fmt::Debug for ReqwestSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReqwestSender")
-            .field("guard", &self.guard)
+            .field("guard", self.clients.own_guard())
             .field("https", &self.https)
             .finish_non_exhaustive()
     }

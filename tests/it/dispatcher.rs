@@ -90,12 +90,16 @@ async fn what_could_never_be_sent_is_refused_at_registration() {
     ));
     let pattern = Registration::new("s", url, "plain").events(["a*b"]);
     assert!(matches!(register(pattern).await, Err(RegisterError::Pattern(_))));
-    let http_only = HyperSender::builder().http_only().build();
-    let https = engine(http_only)
-        .dispatcher()
-        .register(Registration::new("s", url, "plain"))
-        .await;
-    assert!(matches!(https, Err(RegisterError::HttpsUnsupported)));
+    let reqwest = ReqwestSender::builder().http_only().build().unwrap();
+    let without_tls: [Box<dyn HttpSender>; 2] = [
+        Box::new(HyperSender::builder().http_only().build()),
+        Box::new(reqwest),
+    ];
+    for sender in without_tls {
+        let https = engine(sender).dispatcher();
+        let https = https.register(Registration::new("s", url, "plain")).await;
+        assert!(matches!(https, Err(RegisterError::HttpsUnsupported)));
+    }
     let unknown = dispatcher
         .update(&"nobody".into(), Registration::new("s", url, "plain"))
         .await;

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod auth;
+mod compression;
 mod conformance;
 mod crash;
+mod destinations;
 mod dispatcher;
 mod life_cycles;
 mod payloads;

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use ringback::delivery::{
-    AttemptReport, AutoDisable, DeadReason, Event, EventPattern, Limits, Order, Outcome, Rate, State, Target,
-    Webhook,
+    AttemptReport, AutoDisable, Compression, DeadReason, Event, EventPattern, Limits, Order, Outcome, Rate,
+    State, Target, Webhook,
 };
 use ringback::id::{DeliveryId, EventId, Fence};
 use ringback::store::{
@@ -51,6 +51,8 @@ fn webhook(id: &str, in_flight: u32) -> Webhook {
         auto_disable: AutoDisable::never(),
         deadline: Some(Duration::from_secs(3)),
         flusher: None,
+        guard: None,
+        compression: Compression::None,
         created_at: at(0),
         updated_at: at(0),
     }

@@ -106,7 +106,7 @@ impl TaskRunner {
         let parts = &*shared.parts;
         let webhook_uri = call.webhook_uri.as_deref().map(WebhookUrl::parse).transpose()?;
         if let Some(url) = &webhook_uri {
-            check_destination(url, parts).map_err(AcceptError::Destination)?;
+            check_destination(url, &parts.guard, parts).map_err(AcceptError::Destination)?;
             if parts.profiles.find(&shared.callbacks.profile).is_none() {
                 return Err(AcceptError::UnknownProfile(shared.callbacks.profile.clone()));
             }

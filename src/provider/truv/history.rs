@@ -25,7 +25,7 @@ impl WebhookRequestRecord {
     /// #     url: ringback::url::WebhookUrl::parse("https://example.com/hook").unwrap(), auth: None,
     /// #     profile: "truv".into(), limits: Limits::default(), order: Order::default(), enabled: true,
     /// #     deadline: None, flusher: None, created_at: DateTime::UNIX_EPOCH, updated_at: DateTime::UNIX_EPOCH,
-    /// #     disabled: None, auto_disable: AutoDisable::never(),
+    /// #     disabled: None, auto_disable: AutoDisable::never(), guard: None, compression: Default::default(),
     /// # };
     ///
     /// let report = AttemptReport {

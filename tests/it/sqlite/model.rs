@@ -331,6 +331,8 @@ impl Caller {
                             .with_max_consecutive_failures(NonZeroU32::MIN.saturating_add(1));
                         flusher.with_period(Duration::from_millis(ms)).unwrap()
                     }),
+                    guard: None,
+                    compression: ringback::delivery::Compression::None,
                     created_at: now,
                     updated_at: now,
                 };

@@ -5,7 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ringback::transport::{Forbidden, Guard, HttpSender, HyperSender, Resolve, SendErrorKind};
+use bytes::Bytes;
+use http::Request;
+use ringback::transport::{
+    Forbidden, Guard, HttpSender, HyperSender, ReqwestSender, Resolve, ResponseLimits, SendErrorKind,
+};
 use ringback::url::WebhookUrl;
 
 use super::peer::{Peer, ok};
@@ -147,6 +151,70 @@ async fn allowances_let_through_what_they_name() {
     }
 }
 
+/// Sends as the engine does for a webhook that has a guard of its own.
+async fn post_under(sender: &dyn HttpSender, guard: &Guard, url: &str) -> Result<(), SendErrorKind> {
+    let mut request = Request::post(url).body(Bytes::from_static(b"{}")).unwrap();
+    request.extensions_mut().insert(Arc::new(guard.clone()));
+    let sent = sender.send(request, &ResponseLimits::default()).await;
+    sent.map(|_| ()).map_err(|error| error.kind())
+}
+
+#[tokio::test]
+async fn a_requests_own_guard_decides_about_the_address_dialled() {
+    let peer = Peer::answering(ok(b"")).await;
+    let by_name = format!("http://receiver.test:{}/", port_of(&peer));
+    let answers = Answers::new(&[&["127.0.0.1"]]);
+    let strict = Guard::default().allow_http();
+    let wide = strict.clone().allow_loopback();
+    let elsewhere = wide.clone().only_host("elsewhere.test");
+    let outside = wide.clone().only_network("192.0.2.0/24".parse().unwrap());
+    for sender in resolving(strict.clone(), answers.clone()) {
+        assert_eq!(failure(&*sender, &by_name).await, SendErrorKind::NotAllowed);
+        for _ in 0..2 {
+            let before = peer.connections();
+            for url in [&by_name, &peer.url("/")] {
+                post_under(&*sender, &wide, url).await.unwrap();
+                // The connection is kept, and serves nobody else: not the sender's own guard, and not another's.
+                for narrower in [&strict, &elsewhere, &outside] {
+                    let refused = post_under(&*sender, narrower, url).await;
+                    assert_eq!(refused, Err(SendErrorKind::NotAllowed), "{narrower:?}");
+                }
+            }
+            assert!(peer.connections() <= before + 2);
+        }
+        assert_eq!(failure(&*sender, &by_name).await, SendErrorKind::NotAllowed);
+    }
+    assert_eq!(
+        peer.connections(),
+        4,
+        "each sender has one to the name and one to the address"
+    );
+    // A wide sender is narrowed too.
+    for sender in resolving(wide, answers) {
+        post(&*sender, &by_name).await.unwrap();
+        assert_eq!(
+            post_under(&*sender, &strict, &by_name).await,
+            Err(SendErrorKind::NotAllowed)
+        );
+    }
+}
+
+#[tokio::test]
+async fn more_guards_than_are_kept_are_each_obeyed() {
+    let peer = Peer::answering(ok(b"")).await;
+    for sender in guarded(Guard::default()) {
+        for host in 0..100 {
+            let guard = Guard::default()
+                .allow_http()
+                .only_host(format!("host-{host}.test"));
+            let refused = post_under(&*sender, &guard, &peer.url("/")).await;
+            assert_eq!(refused, Err(SendErrorKind::NotAllowed));
+            let guard = guard.allow_loopback().only_host("127.0.0.1");
+            post_under(&*sender, &guard, &peer.url("/")).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_system_resolver_is_judged_too() {
     let peer = Peer::answering(ok(b"")).await;
@@ -166,12 +234,13 @@ async fn plain_http_needs_leave_and_https_needs_tls() {
         let why = std::error::Error::source(&error).unwrap().downcast_ref();
         assert_eq!(why, Some(&Forbidden::PlainHttp));
     }
-    let sender = HyperSender::builder()
-        .guard(Guard::default().allow_loopback())
-        .http_only()
-        .build();
-    assert!(!sender.supports_https());
+    let guard = Guard::default().allow_loopback();
+    let hyper = HyperSender::builder().guard(guard.clone()).http_only().build();
+    let reqwest = ReqwestSender::builder().guard(guard).http_only().build().unwrap();
     let https = peer.url("/?t0p-secret").replace("http:", "https:");
-    assert_eq!(failure(&sender, &https).await, SendErrorKind::HttpsUnsupported);
+    for sender in [&hyper as &dyn HttpSender, &reqwest] {
+        assert!(!sender.supports_https());
+        assert_eq!(failure(sender, &https).await, SendErrorKind::HttpsUnsupported);
+    }
     assert_eq!(peer.connections(), 0);
 }

@@ -11,7 +11,8 @@ use http::StatusCode;
 
 use super::{Store, Violation, ensure};
 use crate::delivery::{
-    Attempt, AttemptReport, AutoDisable, Call, Event, EventPattern, Limits, Order, Outcome, Target, Webhook,
+    Attempt, AttemptReport, AutoDisable, Call, Compression, Event, EventPattern, Limits, Order, Outcome,
+    Target, Webhook,
 };
 use crate::id::{DeliveryId, HolderName, WebhookId};
 use crate::store::{
@@ -57,6 +58,8 @@ pub(super) fn webhook(id: &str) -> Webhook {
         auto_disable: AutoDisable::never(),
         deadline: None,
         flusher: None,
+        guard: None,
+        compression: Compression::None,
         created_at: at(0),
         updated_at: at(0),
     }

@@ -1,15 +1,18 @@
 //! Registrations, and what becomes of deliveries when one is removed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::scene::*;
 use super::{Store, Violation, ensure, equal};
 use crate::auth::{AuthConfig, HmacAuth, HmacScheme};
 use crate::delivery::{
-    AutoDisable, DeadReason, DisableReason, Disabled, EventPattern, Limits, Order, Rate, State, Webhook,
+    AutoDisable, Compression, DeadReason, DisableReason, Disabled, EventPattern, Limits, Order, Rate, State,
+    Webhook,
 };
 use crate::retry::Flusher;
 use crate::store::AuthRecord;
+use crate::transport::Guard;
 
 /// How many claims a store may take to bury what waits in one lane.
 const CLAIMS_TO_BURY: usize = 100;
@@ -43,6 +46,8 @@ pub async fn what_is_saved_is_read_back(store: &dyn Store) -> Result<(), Violati
         auto_disable: AutoDisable::never()
             .after(Duration::from_millis(1_500))
             .when_gone(),
+        guard: Some(Arc::new(Guard::default().allow_loopback().only_host("a.example"))),
+        compression: Compression::gzip_above(1_024),
         deadline: Some(Duration::from_millis(2_500)),
         created_at: at(1),
         updated_at: at(2),

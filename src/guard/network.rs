@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A range of IP addresses: those that agree with a base address in their first bits.
 ///
 /// Written `10.0.0.0/8` or `fd00:1::/32`; an address alone is a range of one. IPv4 and IPv6 are kept apart: no IPv4
@@ -17,7 +19,8 @@ use std::str::FromStr;
 /// assert!(!network.contains([11, 0, 0, 0].into()));
 /// # Ok::<(), ringback::transport::NetworkError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Network {
     base: IpAddr,
     prefix: u8,
@@ -111,6 +114,20 @@ impl FromStr for Network {
             None => Ok(base.into()),
             Some(prefix) => Self::new(base, prefix.parse().map_err(|_| NetworkError::Prefix)?),
         }
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = NetworkError;
+
+    fn try_from(text: String) -> Result<Self, NetworkError> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
     }
 }
 
