@@ -8,7 +8,7 @@
 //! | from | protocol | told apart by | gate |
 //! |---|---|---|---|
 //! | TrueLayer, Data API v1 | [`TrueLayerCallbacks`] | `(task_id, status)` | [`UrlSecret`] |
-//! | TrueLayer, payments and Data API v3 | [`TrueLayerEvents`] | `event_id` | `Tl-Signature` |
+//! | TrueLayer, payments and Data API v3 | [`TrueLayerEvents`] | `event_id` | `PublishedKeys`, or a `TlVerifier` |
 //! | Truv | [`TruvEvents`] | `webhook_id` | a [`Verifier`] |
 //! | Powens | [`PowensEvents`] | `id_webhook_data` | a [`Verifier`], or a [`BearerToken`] |
 //! | Yodlee | [`YodleeEvents`] | `notificationId` | [`UrlSecret`] |
@@ -61,6 +61,8 @@
 pub mod axum;
 mod coding;
 mod gate;
+#[cfg(all(feature = "jws", feature = "engine"))]
+mod key_set;
 mod per_sender;
 mod powens;
 mod protocol;
@@ -77,6 +79,8 @@ mod truv;
 mod yodlee;
 
 pub use gate::{Admission, Arrival, Gate, GateError};
+#[cfg(all(feature = "jws", feature = "engine"))]
+pub use key_set::{KeyFetchError, PlaceError, PublishedKeys};
 pub use per_sender::per_sender;
 pub use powens::PowensEvents;
 pub use protocol::{JsonEvents, Payload, Protocol, Unreadable};

@@ -11,6 +11,7 @@ mod life_cycles;
 mod payloads;
 mod profiles;
 mod receive;
+mod ringing;
 mod schedule;
 mod secrecy;
 mod server;

@@ -3,6 +3,7 @@
 mod axum;
 mod gates;
 mod gzip;
+mod key_set;
 mod protocols;
 mod twice;
 

@@ -18,6 +18,7 @@ use super::endpoint::{Grant, OAuth2ConfigError, TokenEndpoint};
 use super::response::{self, Granted, TokenError};
 use crate::auth::{AuthContext, AuthError, AuthErrorKind, AuthProvider};
 use crate::secret::Secret;
+use crate::time::is_within;
 use crate::transport::{HttpSender, ResponseLimits};
 
 /// How long a token is taken to be good for if the server does not say. If it is not, the receiver answers 401, and
@@ -268,13 +269,6 @@ impl Fetch {
     fn under_way(&self) -> Option<Shared<Fetching>> {
         self.shared.upgrade().filter(|shared| shared.peek().is_none())
     }
-}
-
-/// Whether less than `span` lies between the two, whichever comes first: those who call at the same time have not
-/// looked at the clock in order, and a clock that was set back must not make a span long.
-fn is_within(since: DateTime<Utc>, span: Duration, now: DateTime<Utc>) -> bool {
-    let apart = now.signed_duration_since(since).abs();
-    apart.to_std().is_ok_and(|apart| apart < span)
 }
 
 impl fmt::Debug for OAuth2 {

@@ -28,13 +28,14 @@ impl SqliteStore {
     /// use ringback::receive::{JsonEvents, Receiver, UrlSecret};
     /// use ringback::secret::Secret;
     /// use ringback::store::{EncryptionKey, SqliteStore};
+    /// use ringback::system::SystemEntropy;
     /// use rusqlite::{Connection, TransactionBehavior};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("app.db");
-    /// let store = SqliteStore::open(&path, EncryptionKey::generate())?;
+    /// let store = SqliteStore::open(&path, EncryptionKey::generate(&SystemEntropy))?;
     /// let mut own = Connection::open(&path)?;
     /// own.execute("CREATE TABLE orders (number TEXT)", ())?;
     ///
