@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::{AuthRecord, StoreError, Wake};
+use super::{AuthRecord, HoldKey, Release, StoreError, Wake};
 use crate::delivery::{AttemptReport, Call, Compression, DeadReason, Event, State, Target, Webhook};
 use crate::guard::Guard;
 use crate::id::{AuthId, DeliveryId, Fence, HolderName, ProfileName};
@@ -32,6 +32,16 @@ use crate::url::WebhookUrl;
 /// comes to wait during it is left to the next. While there is a place, what the run under way takes goes before anything
 /// else of its lane. Runs are kept with the lane: whoever claims next goes on with the one under way, and no two of a
 /// lane overlap. What waits goes by its due time as soon as the webhook has no flusher any more.
+///
+/// **Holds.** While a webhook is [held](HoldKey::Webhook) nothing in its lane is claimed. What waits there becomes `held`,
+/// and so does what is enqueued for it, or goes back to wait after an attempt that was under way, or is replayed. A hold of
+/// a [subject](HoldKey::Subject) concerns what is enqueued about it from then on, wherever that goes. A delivery is kept
+/// back by one hold at a time. When a hold is lifted, what the [`Release`] leaves out ends as
+/// [expired](DeadReason::Expired), what another hold that is not lifted also concerns is kept back by that one from then on,
+/// and everything else becomes pending, due since the hold was lifted, so that it goes in the order of ids. What is
+/// enqueued meanwhile queues up behind, and is sent. A million held are not moved in one commit: each enqueue and each claim
+/// moves some, the oldest first, so it goes on by itself after a crash, and with its last delivery the hold is gone. A webhook
+/// that is removed is held no more.
 ///
 /// **Leases.** A claimed delivery is `sending` under a fence one higher than ever before for it. Until its
 /// lease ends no other claim returns it. A claim that finds a lease that has ended first records the attempt as
@@ -100,6 +110,14 @@ pub trait DeliveryStore: Debug + Send + Sync + 'static {
         claims: Vec<(DeliveryId, Fence)>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Settled>, StoreError>;
+
+    /// Places a hold. Whether it was not there already; one that is being lifted holds again, with what it has not yet
+    /// let go.
+    async fn hold(&self, key: HoldKey, now: DateTime<Utc>) -> Result<bool, StoreError>;
+
+    /// Lifts a hold, and says which of what it has kept back is still sent. Whether there was one to lift; where it is being
+    /// lifted already, nothing is changed.
+    async fn lift(&self, key: &HoldKey, release: Release, now: DateTime<Utc>) -> Result<bool, StoreError>;
 
     /// The earliest instant at which a claim could return something that it cannot return now, leases that
     /// will end included: `now` or earlier if there is work already, `None` if there is nothing to wait for.

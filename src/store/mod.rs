@@ -19,6 +19,7 @@ mod digests;
 #[cfg(feature = "sqlite")]
 pub mod encryption;
 mod error;
+mod holds;
 mod inspect;
 pub mod memory;
 mod seen;
@@ -38,6 +39,7 @@ pub use digests::{Chunk, DigestStore, SealedWindow, TakeChunk, Update, WindowNo}
 #[cfg(feature = "sqlite")]
 pub use encryption::{EncryptionKey, EncryptionKeyError, EncryptionKeys, KeyId};
 pub use error::{StoreError, StoreErrorKind};
+pub use holds::{HoldKey, Release};
 pub use inspect::{DeliveryRecord, Inspect, Replayed};
 pub use memory::MemoryStore;
 pub use seen::{Seen, SeenClaim, SeenKey, SeenStore};

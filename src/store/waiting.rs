@@ -5,11 +5,14 @@ use chrono::{DateTime, Utc};
 
 use super::codec::{ceil, floor, whole};
 use super::{Next, Settlement};
-use crate::delivery::{AttemptReport, Lane, Order, Outcome, Runs, failing_since};
+use crate::delivery::{AttemptReport, Lane, Order, Outcome, Runs, State, failing_since};
 use crate::id::DeliveryId;
 
 /// The rank of what awaits a run: after everything else, and by id.
 pub(super) const AWAITS_RUN: i64 = i64::MAX;
+
+/// A hold's row id. They rise in the order in which holds were placed.
+pub(super) type HoldNo = i64;
 
 /// What waits in one lane.
 #[derive(Clone, PartialEq)]
@@ -25,6 +28,8 @@ pub(super) struct Waiting {
     pub(super) place: Place,
     /// Its webhook's flusher at work, if it has one.
     pub(super) runs: Option<Runs>,
+    /// The hold of its webhook, if there is one, and whether it closes the lane.
+    pub(super) hold: Option<(HoldNo, bool)>,
 }
 
 /// Where a lane stands, as in the memory store: a turn is a number and no instant, so that it does not matter to it
@@ -50,9 +55,12 @@ pub(super) struct Front {
     pub(super) window_has_any: bool,
 }
 
-/// How a delivery that waits is written down.
+/// How a delivery that waits is written down, or one that is kept back instead.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waits {
+    pub(super) state: State,
+    /// The hold, if it is held.
+    pub(super) held_by: Option<HoldNo>,
     /// The lower goes first, and of two alike the one with the lower id.
     pub(super) rank: i64,
     pub(super) due: i64,
@@ -98,7 +106,7 @@ impl Waiting {
             Order::Any => self.lane.limits.in_flight.get(),
             Order::Strict => 1,
         };
-        self.lane.enabled && self.in_flight < places
+        self.lane.enabled && self.closed_by().is_none() && self.in_flight < places
     }
 
     /// Puts the lane where it belongs in the queue, and sees to its runs.
@@ -128,13 +136,25 @@ impl Waiting {
         })
     }
 
+    /// The hold that closes it: then nothing goes, and what comes back is kept back.
+    pub(super) fn closed_by(&self) -> Option<HoldNo> {
+        self.hold.filter(|(_, closes)| *closes).map(|(no, _)| no)
+    }
+
     /// How a delivery waits in it that goes once it is due.
     pub(super) fn waits_until(&self, due: i64) -> Waits {
         let rank = match self.lane.order {
             Order::Any => due,
             Order::Strict => 0,
         };
+        let held_by = self.closed_by();
         Waits {
+            state: if held_by.is_some() {
+                State::Held
+            } else {
+                State::Pending
+            },
+            held_by,
             rank,
             due,
             awaits: None,
@@ -144,11 +164,13 @@ impl Waiting {
     /// How a delivery waits in it that goes in a run: the next one, or an earlier one that it awaited already. If the lane
     /// has no runs by now, once it is due.
     fn waits_for_run(&self, awaited: Option<i64>, due: i64) -> Waits {
-        let Some(runs) = &self.runs else {
+        let Some(runs) = self.runs.as_ref().filter(|_| self.closed_by().is_none()) else {
             return self.waits_until(due);
         };
         let next = number_column(runs.next_number());
         Waits {
+            state: State::Pending,
+            held_by: None,
             rank: AWAITS_RUN,
             due,
             awaits: Some(awaited.map_or(next, |number| number.min(next))),

@@ -14,9 +14,9 @@ use crate::engine::Timer;
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, FailingWebhook, Inspect, NewEvent, NewTask, Replayed, Saved, SealedWindow, Seen, SeenKey,
-    SeenStore, Settled, Settlement, StoreError, StoreErrorKind, Switch, Switched, TakeChunk, TaskPause,
-    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
+    Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Release, Replayed, Saved, SealedWindow,
+    Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, StoreErrorKind, Switch, Switched, TakeChunk,
+    TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -199,6 +199,14 @@ impl<S: DeliveryStore + ?Sized> DeliveryStore for FaultyStore<S> {
         now: DateTime<Utc>,
     ) -> Result<Vec<Settled>, StoreError> {
         self.through("release", || self.store.release(claims, now)).await
+    }
+
+    async fn hold(&self, key: HoldKey, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.through("hold", || self.store.hold(key, now)).await
+    }
+
+    async fn lift(&self, key: &HoldKey, release: Release, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.through("lift", || self.store.lift(key, release, now)).await
     }
 
     async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::events::{Events, Recorded};
+use super::holds::Holds;
 use super::lanes::{LaneNo, Lanes};
 use super::row::{Route, Row};
 use crate::delivery::{DeadReason, Event, LaneRules, State, Target, Webhook};
 use crate::id::{DeliveryId, EventId, Fence, Scope, WebhookId};
+use crate::store::holds::moved_with;
 use crate::store::{Enqueued, NewDelivery, NewEvent};
 
 #[derive(Default)]
@@ -19,6 +21,7 @@ pub(super) struct Book {
     /// In order, since deliveries of one lane are often enqueued together and so lie close to each other in memory.
     pub(super) rows: BTreeMap<DeliveryId, Row>,
     pub(super) lanes: Lanes,
+    pub(super) holds: Holds,
     pub(super) leases: BTreeSet<(DateTime<Utc>, DeliveryId)>,
     forgettable: VecDeque<Forgettable>,
     keep_finals: usize,
@@ -42,7 +45,23 @@ impl Book {
         }
     }
 
+    pub(super) fn enqueue_all(&mut self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Vec<Enqueued> {
+        let deliveries = events.iter().map(|new| new.deliveries.len()).sum();
+        let answers = events.into_iter().map(|new| self.take_in(new, now)).collect();
+        self.move_held(moved_with(deliveries), now);
+        self.forget_oldest();
+        answers
+    }
+
     pub(super) fn enqueue(&mut self, new: NewEvent, now: DateTime<Utc>) -> Enqueued {
+        let deliveries = new.deliveries.len();
+        let answer = self.take_in(new, now);
+        self.move_held(moved_with(deliveries), now);
+        self.forget_oldest();
+        answer
+    }
+
+    fn take_in(&mut self, new: NewEvent, now: DateTime<Utc>) -> Enqueued {
         let fingerprint = new.event.fingerprint();
         match self.events.get(new.event.scope(), new.event.id()) {
             Some(known) if known.fingerprint == fingerprint => {
@@ -105,23 +124,30 @@ impl Book {
             history: Vec::new(),
             ends: 0,
         };
+        let hold = lane.and_then(|lane| self.hold_over(&row, lane));
         self.rows.insert(id, row);
         match lane {
+            Some(lane) if let Some(hold) = hold => {
+                self.keep_back(id, hold);
+                self.requeue(lane, now); // a call may have changed its limits
+            }
             Some(_) => self.wait(id, now, now),
             None => self.end(id, DeadReason::WebhookDeleted),
         }
         id
     }
 
-    /// Makes a delivery pending, due then.
+    /// Makes a delivery pending, due then; or held, where a hold closes its lane.
     pub(super) fn wait(&mut self, id: DeliveryId, due: DateTime<Utc>, now: DateTime<Utc>) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.go(State::Pending);
         (row.due, row.awaits) = (due, None);
-        if let Some(lane) = row.lane {
-            self.lanes.get(lane).push(id, due);
-            self.requeue(lane, now);
+        let Some(lane) = row.lane else { return };
+        match self.lanes.get(lane).closed_by() {
+            Some(hold) => self.keep_back(id, hold),
+            None => self.lanes.get(lane).push(id, due),
         }
+        self.requeue(lane, now);
     }
 
     /// Makes a delivery pending until a run takes it, if its lane has runs; else due then. Which run: the next one, unless
@@ -134,10 +160,9 @@ impl Book {
         now: DateTime<Utc>,
     ) {
         let Some(row) = self.rows.get_mut(&id) else { return };
-        let Some((lane, runs)) = row
-            .lane
-            .and_then(|lane| Some((lane, self.lanes.get(lane).runs.as_ref()?)))
-        else {
+        let Some(lane) = row.lane else { return };
+        let waiting = self.lanes.get(lane);
+        let Some(runs) = waiting.runs.as_ref().filter(|_| waiting.closed_by().is_none()) else {
             return self.wait(id, due, now);
         };
         let number = runs.next_number().min(number.unwrap_or(u64::MAX));

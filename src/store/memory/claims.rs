@@ -11,6 +11,7 @@ use super::lanes::LaneNo;
 use super::row::Route;
 use crate::delivery::{AttemptReport, DeadReason, Outcome, State};
 use crate::id::{AuthId, DeliveryId};
+use crate::store::holds::MOVED_AT_ONCE;
 use crate::store::{AuthRecord, ClaimRequest, Claimed, ClaimedTarget};
 use crate::time::{after, elapsed};
 
@@ -28,6 +29,7 @@ impl Book {
         auths: &BTreeMap<AuthId, Arc<AuthRecord>>,
     ) -> Vec<Claimed> {
         self.interrupt_expired(request.max, request.now);
+        self.move_held(MOVED_AT_ONCE, request.now);
         let rows = &self.rows;
         let due = |id| rows.get(&id).map_or(request.now, |row| row.due);
         self.lanes.look_at(request.now, due);
@@ -151,6 +153,10 @@ impl Book {
 
     pub(super) fn next_due(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let lease = self.leases.first().map(|(ends, _)| *ends);
-        [self.lanes.next_ready(now), lease].into_iter().flatten().min()
+        let move_held = self.holds.is_busy().then_some(now);
+        [self.lanes.next_ready(now), lease, move_held]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use chrono::{DateTime, Utc};
 
+use super::holds::HoldNo;
 use crate::delivery::{CLOCK_SKEW, Lane, LaneKey, LaneRules, Order, Runs};
 use crate::id::DeliveryId;
 use crate::time::after;
@@ -40,6 +41,8 @@ pub(super) struct Waiting {
     pending: BTreeSet<(DateTime<Utc>, DeliveryId)>,
     /// Its webhook's flusher at work, if it has one.
     pub(super) runs: Option<Runs>,
+    /// The hold of its webhook, if there is one, and whether it closes the lane.
+    pub(super) hold: Option<(HoldNo, bool)>,
     /// What awaits a run, with the number of the first one that may take it.
     awaiting: BTreeMap<DeliveryId, u64>,
     /// The number of its last turn.
@@ -70,6 +73,7 @@ impl Lanes {
                 failing_since: None,
                 pending: BTreeSet::new(),
                 runs: None,
+                hold: None,
                 awaiting: BTreeMap::new(),
                 turn: 0,
                 place: None,
@@ -106,6 +110,7 @@ impl Lanes {
     pub(super) fn doom(&mut self, key: &LaneKey) -> Option<LaneNo> {
         let no = self.by_key.remove(key)?;
         self.lanes[no.0].doomed = true;
+        self.lanes[no.0].hold = None;
         Some(no)
     }
 
@@ -255,7 +260,12 @@ impl Waiting {
             Order::Any => self.lane.limits.in_flight.get(),
             Order::Strict => 1,
         };
-        self.lane.enabled && self.in_flight < places
+        self.lane.enabled && self.closed_by().is_none() && self.in_flight < places
+    }
+
+    /// The hold that closes it: then nothing goes, and what comes back is kept back.
+    pub(super) fn closed_by(&self) -> Option<HoldNo> {
+        self.hold.filter(|(_, closes)| *closes).map(|(no, _)| no)
     }
 
     pub(super) fn push(&mut self, id: DeliveryId, due: DateTime<Utc>) {

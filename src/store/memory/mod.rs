@@ -4,6 +4,7 @@ mod book;
 mod claims;
 mod digests;
 mod events;
+mod holds;
 mod inspect;
 mod lanes;
 mod registrations;
@@ -27,9 +28,9 @@ use self::seen::SeenKeys;
 use self::tasks::Tasks;
 use super::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, FailingWebhook, Inspect, NewEvent, NewTask, Replayed, Saved, SealedWindow, Seen, SeenKey,
-    SeenStore, Settled, Settlement, StoreError, Switch, Switched, TakeChunk, TaskPause, TaskRecord,
-    TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
+    Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Release, Replayed, Saved, SealedWindow,
+    Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch, Switched, TakeChunk, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::delivery::{Attempt, Interval, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
@@ -125,13 +126,7 @@ impl fmt::Debug for MemoryStore {
 #[async_trait]
 impl DeliveryStore for MemoryStore {
     async fn enqueue(&self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Result<Vec<Enqueued>, StoreError> {
-        let answers = {
-            let mut state = self.state();
-            events
-                .into_iter()
-                .map(|event| state.book.enqueue(event, now))
-                .collect()
-        };
+        let answers = self.state().book.enqueue_all(events, now);
         self.wake.ring();
         Ok(answers)
     }
@@ -175,6 +170,18 @@ impl DeliveryStore for MemoryStore {
         };
         self.wake.ring();
         Ok(answers)
+    }
+
+    async fn hold(&self, key: HoldKey, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let placed = self.state().book.hold(key, now);
+        self.wake.ring();
+        Ok(placed)
+    }
+
+    async fn lift(&self, key: &HoldKey, release: Release, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let lifted = self.state().book.lift(key, release, now);
+        self.wake.ring();
+        Ok(lifted)
     }
 
     async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
@@ -406,9 +413,7 @@ impl TaskStore for MemoryStore {
             let mut state = self.state();
             let State { book, tasks, .. } = &mut *state;
             tasks.finish(&settlement, now).inspect(|_| {
-                if let Some(callback) = settlement.callback {
-                    book.enqueue(callback, now);
-                }
+                book.enqueue_all(settlement.callback.into_iter().collect(), now);
             })
         };
         self.wake.ring();

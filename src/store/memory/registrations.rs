@@ -9,7 +9,7 @@ use super::book::Book;
 use super::lanes::LaneNo;
 use crate::delivery::{DisableReason, Disabled, LaneKey, LaneRules, Webhook};
 use crate::id::{AuthId, Scope, WebhookId};
-use crate::store::{FailingWebhook, Saved, Switch, Switched};
+use crate::store::{FailingWebhook, HoldKey, Saved, Switch, Switched};
 
 impl Book {
     /// Where deliveries of that scope to that webhook wait, if it is a webhook of that scope.
@@ -42,6 +42,7 @@ impl Book {
     fn put(&mut self, webhook: Webhook, now: DateTime<Utc>) -> Arc<Webhook> {
         let key = LaneKey::webhook(&webhook.id);
         let lane = self.lanes.open(key, LaneRules::from(&webhook), now);
+        self.close_if_held(HoldKey::Webhook(webhook.id.clone()), lane);
         let webhook = Arc::new(webhook);
         self.webhooks.insert(webhook.id.clone(), Arc::clone(&webhook));
         self.rearrange(lane, now);
@@ -97,6 +98,7 @@ impl Book {
                 self.requeue(lane, now);
             }
         }
+        self.lift_removed(&HoldKey::Webhook(id.clone()), now);
         self.webhooks.remove(id).is_some()
     }
 

@@ -10,15 +10,17 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::attempts;
 use super::cache::Cache;
-use super::codec::{ceil, floor, instant, limit, optional_instant, unsigned, whole};
+use super::codec::{ceil, floor, instant, limit, optional_instant, state_words, unsigned, whole};
 use super::contents;
 use super::core::{Core, advance, last};
 use super::database::Database;
 use super::events::event;
 use super::fault::Fault;
+use super::holds;
 use super::lanes::{LaneNo, Lanes, next_ready};
 use crate::delivery::{AttemptReport, CLOCK_SKEW, DeadReason, Event, Outcome};
 use crate::id::{DeliveryId, Fence};
+use crate::store::holds::MOVED_AT_ONCE;
 use crate::store::waiting::AWAITS_RUN;
 use crate::store::{ClaimRequest, Claimed, ClaimedTarget};
 use crate::time::{after, elapsed};
@@ -50,6 +52,7 @@ impl Core {
             lanes.ask_anew()?;
         }
         interrupt_expired(conn, &mut lanes, request.max, now)?;
+        holds::move_held(conn, &mut lanes, MOVED_AT_ONCE)?;
         lanes.requeue()?;
         lanes.open_due()?;
         let mut heads = Vec::new();
@@ -92,7 +95,8 @@ impl Core {
             )?
             .query_row([], |row| row.get(0))
             .optional()?;
-        let soonest = [next_ready(&self.conn, floor(now))?, lease]
+        let move_held = holds::is_busy(&self.conn)?.then_some(floor(now));
+        let soonest = [next_ready(&self.conn, floor(now))?, lease, move_held]
             .into_iter()
             .flatten()
             .min();
@@ -126,11 +130,19 @@ fn interrupt_expired(
         attempts::record(conn, id, history.saturating_add(1), &report)?;
         let waits = lanes.get(lane)?.interrupted(DeliveryId(id), now);
         conn.prepare_cached(
-            "UPDATE deliveries SET state = 'pending', rank = ?2, due = ?3, awaits = ?4, attempts = attempts + 1,
+            "UPDATE deliveries SET state = ?6, held_by = ?7, rank = ?2, due = ?3, awaits = ?4, attempts = attempts + 1,
                 history = history + 1, first_failure = coalesce(first_failure, ?5), interrupted = 1
              WHERE id = ?1",
         )?
-        .execute((id, waits.rank, waits.due, waits.awaits, floor(now)))?;
+        .execute((
+            id,
+            waits.rank,
+            waits.due,
+            waits.awaits,
+            floor(now),
+            state_words(waits.state).0,
+            waits.held_by,
+        ))?;
     }
     Ok(())
 }

@@ -11,9 +11,11 @@ use super::contents;
 use super::core::{advance, last};
 use super::database::Database;
 use super::fault::Fault;
+use super::holds;
 use super::lanes::Lanes;
 use crate::delivery::{DeadReason, Event, Fingerprint, State, Target};
 use crate::id::{DeliveryId, EventId, EventType, Scope, Subject, WebhookId};
+use crate::store::holds::moved_with;
 use crate::store::{Enqueued, NewDelivery, NewEvent};
 
 const HEADERS: &str = "events.headers";
@@ -55,14 +57,7 @@ pub(super) fn enqueue(
         };
         let first = next_id;
         for delivery in &new.deliveries {
-            insert_delivery(
-                conn,
-                &mut lanes,
-                next_id,
-                (event, new.event.scope()),
-                delivery,
-                now,
-            )?;
+            insert_delivery(conn, &mut lanes, next_id, (event, &new.event), delivery, now)?;
             next_id += 1;
         }
         answers.push(Enqueued::Fresh((first..next_id).map(DeliveryId).collect()));
@@ -70,6 +65,8 @@ pub(super) fn enqueue(
     if next_id > first_id {
         advance(conn, "delivery", next_id - first_id)?;
     }
+    let enqueued = events.iter().map(|new| new.deliveries.len()).sum();
+    holds::move_held(conn, &mut lanes, moved_with(enqueued))?;
     Ok((answers, lanes.requeue()?))
 }
 
@@ -121,18 +118,28 @@ fn insert_delivery(
     conn: &Database,
     lanes: &mut Lanes<'_>,
     id: i64,
-    (event, scope): (i64, &Scope),
+    (event, about): (i64, &Event),
     new: &NewDelivery,
     now: DateTime<Utc>,
 ) -> Result<(), Fault> {
     let is_test = new.target.is_test();
     let lane = match &new.target {
-        Target::Webhook(webhook) | Target::Test(webhook) => lanes.of_webhook(webhook, is_test, scope)?,
+        Target::Webhook(webhook) | Target::Test(webhook) => {
+            lanes.of_webhook(webhook, is_test, about.scope())?
+        }
         Target::Call(call) => Some(lanes.open(new.target.lane(), call.into())?),
     };
     let webhook = new.target.webhook().map(WebhookId::as_str);
     let due = floor(now);
+    let hold = match lane {
+        Some(lane) => match lanes.get(lane)?.hold {
+            Some((hold, _)) => Some(hold),
+            None => holds::of_subject(conn, about.scope(), about.subject())?,
+        },
+        None => None,
+    };
     let (state, rank) = match lane {
+        Some(_) if hold.is_some() => (State::Held, due),
         Some(lane) => (State::Pending, lanes.get(lane)?.waits_until(due).rank),
         None => (State::Dead(DeadReason::WebhookDeleted), due),
     };
@@ -140,10 +147,12 @@ fn insert_delivery(
     let own = contents::insert(conn, id, new)?;
     conn.prepare_cached(
         "INSERT INTO deliveries (id, event, lane, state, reason, rank, due, fence, attempts, history,
-            interrupted, created_at, own, webhook, test)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, ?7, ?8, ?9, ?10)",
+            interrupted, created_at, own, webhook, test, held_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, ?7, ?8, ?9, ?10, ?11)",
     )?
-    .execute((id, event, lane, word, reason, rank, due, own, webhook, is_test))?;
+    .execute((
+        id, event, lane, word, reason, rank, due, own, webhook, is_test, hold,
+    ))?;
     Ok(())
 }
 

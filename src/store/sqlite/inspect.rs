@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row};
 
-use super::codec::{floor, instant, optional_instant, state, whole};
+use super::codec::{floor, instant, optional_instant, state, state_words, whole};
 use super::contents;
 use super::core::Core;
 use super::events::event;
@@ -98,11 +98,19 @@ impl Core {
             return Ok(Replayed::WebhookDeleted);
         };
         let due = floor(now);
+        let waits = lanes.get(lane)?.waits_until(due);
         conn.prepare_cached(
-            "UPDATE deliveries SET lane = ?2, state = 'pending', reason = NULL, rank = ?3, due = ?4, awaits = NULL,
+            "UPDATE deliveries SET lane = ?2, state = ?5, held_by = ?6, reason = NULL, rank = ?3, due = ?4, awaits = NULL,
                 attempts = 0, first_failure = NULL, interrupted = 0 WHERE id = ?1",
         )?
-        .execute((id.0, lane, lanes.get(lane)?.waits_until(due).rank, due))?;
+.execute((
+            id.0,
+            lane,
+            waits.rank,
+            due,
+            state_words(waits.state).0,
+            waits.held_by,
+        ))?;
         self.rings.deliveries |= lanes.requeue()?;
         Ok(Replayed::Done)
     }

@@ -12,7 +12,7 @@ use super::codec::{ceil, floor, limit, nanos, optional_instant, unsigned};
 use super::fault::Fault;
 use crate::delivery::{Lane, LaneKey, LaneRules, Limits, Order, Rate, Runs};
 use crate::id::{DeliveryId, Scope, WebhookId};
-use crate::store::waiting::{AWAITS_RUN, Front, Place, Waiting, number_column};
+use crate::store::waiting::{AWAITS_RUN, Front, HoldNo, Place, Waiting, number_column};
 
 /// A lane's row id. They rise in the order in which lanes were opened.
 pub(super) type LaneNo = i64;
@@ -46,7 +46,7 @@ impl Touched {
 macro_rules! columns {
     () => {
         "SELECT id, key IS NULL, max_in_flight, rate_interval_ns, rate_burst, strict, enabled, in_flight,
-            whole_at, turn, opens_at, ready, runs, failing_since"
+            whole_at, turn, opens_at, ready, runs, failing_since, hold, closed"
     };
 }
 
@@ -185,7 +185,8 @@ impl<'c> Lanes<'c> {
             self.conn
                 .prepare_cached("UPDATE lanes SET key = NULL WHERE id = ?1")?
                 .execute([no])?;
-            self.get(no)?.doomed = true;
+            let waiting = self.get(no)?;
+            (waiting.doomed, waiting.hold) = (true, None);
             self.by_key.insert(key, None);
         }
         Ok(())
@@ -250,7 +251,7 @@ impl<'c> Lanes<'c> {
     pub(super) fn requeue(&mut self) -> Result<bool, Fault> {
         let mut update = self.conn.prepare_cached(
             "UPDATE lanes SET in_flight = ?2, whole_at = ?3, turn = ?4, opens_at = ?5, ready = ?6,
-                runs = ?7, failing_since = ?8 WHERE id = ?1",
+                runs = ?7, failing_since = ?8, hold = ?9, closed = ?10 WHERE id = ?1",
         )?;
         let mut sooner = false;
         for (no, Touched { stored, mut waiting }) in std::mem::take(&mut self.touched) {
@@ -267,6 +268,8 @@ impl<'c> Lanes<'c> {
                     waiting.place == Place::Ready,
                     waiting.runs.as_ref().map(runs_text).transpose()?,
                     waiting.failing_since.map(floor),
+                    waiting.hold.map(|(no, _)| no),
+                    waiting.closed_by().is_some(),
                 ))?;
             }
         }
@@ -395,6 +398,7 @@ fn read(row: &Row<'_>) -> Result<Waiting, Fault> {
             .as_deref()
             .map(read_runs)
             .transpose()?,
+        hold: row.get::<_, Option<HoldNo>>(14)?.zip(row.get(15)?),
     })
 }
 

@@ -63,8 +63,9 @@
 //! Memory is bounded by the [page cache](SqliteStoreBuilder::page_cache) and what is being answered, whatever is
 //! waiting in the file. A claim looks at the lanes whose turn it is and at the deliveries it takes, through
 //! indexes that hold only what waits or is in flight; it costs the same with a million waiting or in history.
-//! What does take time in proportion is to change the [order](crate::delivery::Order) of a webhook: all that waits
-//! for it is sorted anew, in one commit.
+//! What does take time in proportion is to change the [order](crate::delivery::Order) of a webhook, or to take its
+//! [flusher](crate::retry::Flusher) away: all that waits for it is sorted anew, in one commit. What a hold keeps back is moved
+//! in small steps.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -103,6 +104,7 @@ mod database;
 mod digests;
 mod events;
 mod fault;
+mod holds;
 mod inspect;
 mod lanes;
 mod registrations;

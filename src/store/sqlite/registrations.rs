@@ -11,6 +11,7 @@ use super::codec::{instant, limit, whole};
 use super::core::Core;
 use super::database::Database;
 use super::fault::Fault;
+use super::holds;
 use super::lanes::Lanes;
 use crate::delivery::{DisableReason, Disabled, LaneKey, Webhook};
 use crate::id::{AuthId, Scope, WebhookId};
@@ -80,6 +81,7 @@ impl Core {
         let mut lanes = Lanes::new(&self.conn, whole(now));
         lanes.doom(LaneKey::webhook(id))?;
         lanes.doom(LaneKey::test(id))?;
+        holds::lift_removed(&self.conn, &mut lanes, id, now)?;
         self.rings.deliveries |= lanes.requeue()?;
         let removed = self
             .conn
@@ -216,8 +218,8 @@ fn put(conn: &Database, cache: &mut Cache, lanes: &mut Lanes<'_>, webhook: &Webh
     ))?;
     cache.forget_webhook(&webhook.id);
     let key = LaneKey::webhook(&webhook.id);
-    lanes.open(key, webhook.into())?;
-    Ok(())
+    let lane = lanes.open(key, webhook.into())?;
+    holds::close_if_held(conn, lanes, &webhook.id, lane)
 }
 
 /// Disables a webhook, for that reason or by hand.

@@ -57,11 +57,30 @@ CREATE TABLE lanes (
     opens_at         INTEGER,          -- from when on it has something to give; NULL if it has nothing or no room, or is ready
     ready            INTEGER NOT NULL DEFAULT 0, -- waits for its turn already
     runs             TEXT,             -- its webhook's flusher at work (JSON); NULL if it has none
-    failing_since    INTEGER           -- since when it has had nothing but failures
+    failing_since    INTEGER,          -- since when it has had nothing but failures
+    hold             INTEGER,          -- the hold of its webhook, if there is one
+    closed           INTEGER NOT NULL DEFAULT 0 -- by that hold
 ) STRICT;
 CREATE INDEX lanes_failing ON lanes (failing_since) WHERE failing_since IS NOT NULL;
 CREATE INDEX lanes_later ON lanes (opens_at) WHERE opens_at IS NOT NULL;
 CREATE INDEX lanes_ready ON lanes (turn, id) WHERE ready;
+
+CREATE TABLE holds (
+    id           INTEGER PRIMARY KEY, -- in the order in which they were placed
+    kind         TEXT NOT NULL,       -- webhook, subject
+    scope        TEXT NOT NULL,       -- of a subject; else empty
+    name         TEXT NOT NULL,       -- the webhook's id, or the subject
+    placed_after INTEGER NOT NULL,    -- the latest delivery when it was placed
+    lane         INTEGER,             -- that of the webhook
+    gathering    INTEGER NOT NULL,    -- whether what waits in that lane is still to be kept back
+    lifted_at    INTEGER,             -- NULL while it holds
+    last         INTEGER,             -- the latest delivery when it was lifted
+    send_all     INTEGER NOT NULL,    -- when it is lifted: everything
+    send_since   INTEGER,             -- or what was enqueued from then on; NULL for nothing
+    busy         INTEGER NOT NULL     -- something of it is still to be moved
+) STRICT;
+CREATE UNIQUE INDEX holds_by_key ON holds (kind, name, scope);
+CREATE INDEX holds_busy ON holds (id) WHERE busy;
 
 CREATE TABLE deliveries (
     id            INTEGER PRIMARY KEY,
@@ -77,6 +96,7 @@ CREATE TABLE deliveries (
     first_failure INTEGER,
     interrupted   INTEGER NOT NULL,
     awaits        INTEGER,          -- the number of the first run that may take it, if it awaits one, or did when it was claimed
+    held_by       INTEGER,          -- the hold, if it is held
     claimed_at    INTEGER,
     lease_ends    INTEGER,
     holder        TEXT,
@@ -86,6 +106,7 @@ CREATE TABLE deliveries (
     test          INTEGER NOT NULL  -- whether it is there to try the webhook out
 ) STRICT;
 CREATE INDEX deliveries_waiting ON deliveries (lane, rank) WHERE state = 'pending';
+CREATE INDEX deliveries_held ON deliveries (held_by) WHERE state = 'held';
 CREATE INDEX deliveries_leased ON deliveries (lease_ends) WHERE state = 'sending';
 
 -- What few deliveries have, kept apart so that the rows that change stay small.

@@ -11,7 +11,7 @@ use super::database::Database;
 use super::fault::Fault;
 use super::lanes::{LaneNo, Lanes};
 use super::registrations;
-use crate::delivery::{DisableReason, LaneKey};
+use crate::delivery::{DisableReason, LaneKey, State};
 use crate::id::{DeliveryId, Fence};
 use crate::store::{Next, Settled, Settlement};
 
@@ -71,9 +71,14 @@ fn settle(
     };
     let waiting = lanes.get(held.lane)?;
     let waits = waiting.settled(settlement, held.awaits, held.due, now);
-    let (word, reason) = state_words(settlement.next.state());
+    let state = match settlement.next.state() {
+        State::Pending => waits.state,
+        state => state,
+    };
+    let (word, reason) = state_words(state);
+    let held_by = waits.held_by.filter(|_| state == State::Held);
     conn.prepare_cached(
-        "UPDATE deliveries SET state = ?2, reason = ?3, rank = ?4, due = ?5, attempts = attempts + ?6, awaits = ?8,
+        "UPDATE deliveries SET state = ?2, reason = ?3, rank = ?4, due = ?5, attempts = attempts + ?6, awaits = ?8, held_by = ?9,
             history = history + ?6, first_failure = coalesce(first_failure, ?7), interrupted = 0 WHERE id = ?1",
     )?
     .execute((
@@ -85,6 +90,7 @@ fn settle(
         counted,
         failed_at,
         waits.awaits,
+        held_by,
     ))?;
     if let (Next::Gone, Some(webhook)) = (settlement.next, &held.webhook) {
         disable_gone(conn, cache, lanes, webhook, &held, now)?;
@@ -97,8 +103,16 @@ fn release(conn: &Connection, lanes: &mut Lanes<'_>, id: DeliveryId, fence: Fenc
         return Ok(Settled::LeaseLost);
     };
     let waits = lanes.get(held.lane)?.released(id, held.awaits, held.due);
-    conn.prepare_cached("UPDATE deliveries SET state = 'pending', rank = ?2, awaits = ?3 WHERE id = ?1")?
-        .execute((id.0, waits.rank, waits.awaits))?;
+    conn.prepare_cached(
+        "UPDATE deliveries SET state = ?4, held_by = ?5, rank = ?2, awaits = ?3 WHERE id = ?1",
+    )?
+    .execute((
+        id.0,
+        waits.rank,
+        waits.awaits,
+        state_words(waits.state).0,
+        waits.held_by,
+    ))?;
     Ok(Settled::Done)
 }
 

@@ -15,9 +15,9 @@ use crate::delivery::{Attempt, Interval, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, FailingWebhook, Inspect, NewEvent, NewTask, Replayed, Saved, SealedWindow, Seen, SeenKey,
-    SeenStore, Settled, Settlement, StoreError, Switch, Switched, TakeChunk, TaskPause, TaskRecord,
-    TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
+    Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Release, Replayed, Saved, SealedWindow,
+    Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch, Switched, TakeChunk, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -51,6 +51,15 @@ impl DeliveryStore for SqliteStore {
         now: DateTime<Utc>,
     ) -> Result<Vec<Settled>, StoreError> {
         self.writes(move |core| core.release(&claims, now)).await
+    }
+
+    async fn hold(&self, key: HoldKey, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.writes(move |core| core.hold(&key, now)).await
+    }
+
+    async fn lift(&self, key: &HoldKey, release: Release, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.writes(move |core| core.lift(&key, release, now)).await
     }
 
     async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {

@@ -16,8 +16,9 @@ use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
 use crate::store::Store;
 use crate::store::{
     AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, FailingWebhook,
-    Inspect, NewEvent, NewTask, Next, Replayed, Saved, Seen, SeenKey, SeenStore, Settled, Settlement,
-    StoreError, Switch, Switched, TaskPause, TaskRecord, TaskSettlement, TaskStore, Wake, WebhookStore,
+    HoldKey, Inspect, NewEvent, NewTask, Next, Release, Replayed, Saved, Seen, SeenKey, SeenStore, Settled,
+    Settlement, StoreError, Switch, Switched, TaskPause, TaskRecord, TaskSettlement, TaskStore, Wake,
+    WebhookStore,
 };
 use crate::task::TaskProgress;
 use crate::time::{after, elapsed};
@@ -320,6 +321,14 @@ impl DeliveryStore for MutantStore {
         }
         let answers = self.store.release(claims, now).await?;
         Ok(self.answer(&ids, answers))
+    }
+
+    async fn hold(&self, key: HoldKey, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.store.hold(key, now).await
+    }
+
+    async fn lift(&self, key: &HoldKey, release: Release, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.store.lift(key, release, now).await
     }
 
     async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {

@@ -11,9 +11,9 @@ use crate::delivery::{Attempt, Interval, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, FailingWebhook, Inspect, NewEvent, NewTask, Replayed, Saved, SealedWindow, Seen, SeenKey,
-    SeenStore, Settled, Settlement, Store, StoreError, Switch, Switched, TakeChunk, TaskPause, TaskRecord,
-    TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
+    Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Release, Replayed, Saved, SealedWindow,
+    Seen, SeenKey, SeenStore, Settled, Settlement, Store, StoreError, Switch, Switched, TakeChunk, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -49,6 +49,20 @@ pub(super) trait Hooks: Debug + Send + Sync + 'static {
         now: DateTime<Utc>,
     ) -> Result<Vec<Settled>, StoreError> {
         inner.release(claims, now).await
+    }
+
+    async fn hold(&self, inner: &dyn Store, key: HoldKey, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        inner.hold(key, now).await
+    }
+
+    async fn lift(
+        &self,
+        inner: &dyn Store,
+        key: &HoldKey,
+        release: Release,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        inner.lift(key, release, now).await
     }
 
     async fn next_due(
@@ -159,6 +173,14 @@ impl<H: Hooks> DeliveryStore for Layered<H> {
         now: DateTime<Utc>,
     ) -> Result<Vec<Settled>, StoreError> {
         self.hooks.release(&*self.inner, claims, now).await
+    }
+
+    async fn hold(&self, key: HoldKey, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.hooks.hold(&*self.inner, key, now).await
+    }
+
+    async fn lift(&self, key: &HoldKey, release: Release, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.hooks.lift(&*self.inner, key, release, now).await
     }
 
     async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {

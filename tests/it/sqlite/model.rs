@@ -19,9 +19,9 @@ use ringback::id::{DeliveryId, EventType, Fence, TaskId};
 use ringback::retry::Flusher;
 use ringback::store::sqlite::Durability;
 use ringback::store::{
-    AuthRecord, ClaimRequest, Claimed, DeliveryStore, DigestStore, Inspect, Keep, MemoryStore, NewDelivery,
-    NewEvent, NewTask, Next, SeenKey, SeenStore, Settlement, SqliteStore, StoreError, Switch, TakeChunk,
-    TaskEnd, TaskPause, TaskSettlement, TaskStore, Update, WebhookStore, WindowNo,
+    AuthRecord, ClaimRequest, Claimed, DeliveryStore, DigestStore, HoldKey, Inspect, Keep, MemoryStore,
+    NewDelivery, NewEvent, NewTask, Next, Release, SeenKey, SeenStore, Settlement, SqliteStore, StoreError,
+    Switch, TakeChunk, TaskEnd, TaskPause, TaskSettlement, TaskStore, Update, WebhookStore, WindowNo,
 };
 use ringback::task::TaskProgress;
 use ringback::url::WebhookUrl;
@@ -53,6 +53,9 @@ enum Op {
     /// Which, how, and by how much off from the instant since which it is failing.
     SwitchWebhook(u8, u8, i64),
     RemoveWebhook(u8),
+    Hold(u8),
+    Lift(u8, u8),
+    EnqueueMany(u8, u8),
     SaveAuth(u8),
     ReplaceAuth(u8, u8),
     List(u8, usize),
@@ -132,6 +135,9 @@ fn op() -> impl Strategy<Value = Op> {
         3 => webhook(),
         2 => (0u8..4, 0u8..4, skew()).prop_map(|(webhook, how, skew)| Op::SwitchWebhook(webhook, how, skew)),
         1 => (0u8..3).prop_map(Op::RemoveWebhook),
+        3 => (0u8..5).prop_map(Op::Hold),
+        3 => (0u8..5, 0u8..4).prop_map(|(key, release)| Op::Lift(key, release)),
+        1 => (40u8..60, 0u8..3).prop_map(|(first, webhook)| Op::EnqueueMany(first, webhook)),
         1 => (0u8..3).prop_map(Op::SaveAuth),
         1 => (0u8..4, 0u8..3).prop_map(|(old, new)| Op::ReplaceAuth(old, new)),
         1 => (0u8..5, 0usize..4).prop_map(|(after, max)| Op::List(after, max)),
@@ -353,6 +359,23 @@ impl Caller {
             Op::RemoveWebhook(webhook) => {
                 shown(store.remove_webhook(&format!("w{webhook}").into(), now).await)
             }
+            Op::Hold(key) => shown(store.hold(hold_key(*key), now).await),
+            Op::Lift(key, release) => {
+                let release = match release {
+                    0 => Release::Nothing,
+                    1 => Release::Since(now - TimeDelta::milliseconds(300)),
+                    _ => Release::All,
+                };
+                shown(store.lift(&hold_key(*key), release, now).await)
+            }
+            Op::EnqueueMany(id, webhook) => {
+                // More than one call moves of a hold.
+                shown(
+                    store
+                        .enqueue(vec![new_event(*id, 0, &[(*webhook, false); 150])], now)
+                        .await,
+                )
+            }
             Op::SaveAuth(key) => shown(store.save_auth(auth(*key)).await),
             Op::ReplaceAuth(old, new) => {
                 let old = (*old < 3).then(|| auth(*old));
@@ -525,6 +548,17 @@ async fn list(store: &dyn Store, after: u8, max: usize) -> String {
     text + &shown(store.webhooks_with_auth(&"a0".into(), max).await)
 }
 
+/// A webhook's, or that of the subject that some events of each scope are about.
+fn hold_key(key: u8) -> HoldKey {
+    match key {
+        webhook @ 0..=2 => HoldKey::Webhook(format!("w{webhook}").into()),
+        scope => HoldKey::Subject {
+            scope: format!("s{}", scope % 2).into(),
+            subject: "u".into(),
+        },
+    }
+}
+
 fn seen_key(key: u8) -> SeenKey {
     SeenKey::new("r", format!("k{key}"))
 }
@@ -532,14 +566,12 @@ fn seen_key(key: u8) -> SeenKey {
 /// Everything that can be read.
 async fn everything(store: &dyn Store) -> String {
     let mut text = String::new();
-    for id in (1..400).map(DeliveryId) {
-        if let Some(record) = store.delivery(id).await.unwrap() {
-            text += &format!(
-                "{record:?} {:?} {:?}\n",
-                record.body,
-                store.attempts(id).await.unwrap()
-            );
-        }
+    for id in (1..).map(DeliveryId) {
+        let Some(record) = store.delivery(id).await.unwrap() else {
+            break;
+        };
+        let attempts = store.attempts(id).await.unwrap();
+        text += &format!("{record:?} {:?} {attempts:?}\n", record.body);
     }
     for event in 0..40 {
         let scope = scope_of(event % 8 == 1).into();

@@ -8,6 +8,7 @@ pub mod digests;
 pub mod enqueue;
 pub mod extremes;
 pub mod failing;
+pub mod holds;
 pub mod lanes;
 pub mod leases;
 pub mod lists;
@@ -107,6 +108,19 @@ checks! {
         there_are_no_runs_in_strict_order,
         what_awaits_a_run_can_end,
         a_clock_set_back_stops_no_runs;
+    holds:
+        a_held_webhook_gets_nothing,
+        what_is_released_goes_in_order,
+        a_release_leaves_out_what_is_older,
+        a_held_subject_waits,
+        what_is_under_way_is_settled,
+        two_holds_both_hold,
+        a_large_hold_is_lifted_in_steps,
+        a_hold_can_be_placed_again,
+        what_awaits_a_run_is_held_too,
+        a_removed_webhook_is_not_held,
+        a_webhook_can_be_held_before_it_is_there,
+        a_clock_set_back_loses_nothing_held;
     leases:
         a_lease_keeps_others_away,
         each_claim_has_its_own_lease,
