@@ -7,9 +7,11 @@ use std::time::Duration;
 use super::desk::{Command, Desk};
 use super::faults::Lots;
 use super::ledger::{Acknowledgement, Ledger};
-use super::world::{Happening, KEY, World, key};
-use crate::engine::{Dispatcher, EnqueueError, Receipt, RegisterError, Registration, SaveAuthError, Timer};
-use crate::id::{AuthId, WebhookId};
+use super::world::{DIGEST, Happening, KEY, SCOPES, World, key};
+use crate::engine::{
+    Dispatcher, EnqueueError, Receipt, RecordError, RegisterError, Registration, SaveAuthError, Timer,
+};
+use crate::id::{AuthId, Scope, Subject, WebhookId};
 use crate::store::StoreError;
 
 /// Over how long the application spreads its events.
@@ -20,6 +22,9 @@ const AFTERMATH: Duration = Duration::from_secs(25);
 
 /// From when on nothing goes wrong any more.
 pub(super) const CALM_FROM: Duration = BUSY.saturating_add(AFTERMATH);
+
+/// Of how many users there are updates.
+const USERS: u64 = 12;
 
 /// One who acts for the application.
 pub(super) struct Actor {
@@ -133,6 +138,26 @@ impl Actor {
         drop(saved);
     }
 
+    /// Records updates of a few users, over and over again.
+    pub(super) async fn records(self) {
+        while self.desk.time.passed() < BUSY {
+            self.nap(0, 900).await;
+            let scope = Scope::from(SCOPES[self.lots.below(SCOPES.len() as u64) as usize]);
+            let users: Vec<_> = (0..1 + self.lots.below(6))
+                .map(|_| Subject::from(format!("user-{}", self.lots.below(USERS))))
+                .collect();
+            let recorded = self.insist(async || {
+                self.dispatcher
+                    .record_updates(scope.clone(), DIGEST, users.iter().cloned())
+                    .await
+            });
+            if recorded.await.is_ok() {
+                self.ledger.book().updates_acknowledged(&scope, &users);
+            }
+        }
+        self.desk.post(Command::Done);
+    }
+
     /// Now and then sends something again that had come to its end.
     pub(super) async fn replays(self) {
         while !self.desk.is_calm() {
@@ -175,6 +200,12 @@ impl IsStoreFailure for StoreError {
 impl IsStoreFailure for EnqueueError {
     fn is_store_failure(&self) -> bool {
         matches!(self, EnqueueError::Store(_))
+    }
+}
+
+impl IsStoreFailure for RecordError {
+    fn is_store_failure(&self) -> bool {
+        matches!(self, RecordError::Store(_))
     }
 }
 

@@ -31,6 +31,12 @@ use crate::transport::HttpSender;
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 const PATIENCE_EACH: u64 = 150;
 
+/// How many keep up at the same time, and get into each other's way.
+const KEEPERS: usize = 2;
+
+/// How long after it became calm every update must have been told: no clock is off by half of that.
+const TOLD_BY: Duration = Duration::from_secs(3 * 60);
+
 /// How many calls of one worker's store take no time at all.
 const CALLS_AT_ONCE: u32 = 128;
 
@@ -57,6 +63,8 @@ pub(super) struct Director {
     lots: Lots,
     executor: Executor,
     places: Vec<Option<Life>>,
+    /// The places from here on are for those who keep up.
+    workers: usize,
     lives: u64,
     /// Those who act for the application and are not done.
     acting: usize,
@@ -94,7 +102,7 @@ impl Director {
             seed: seed ^ 5,
             dead_host,
         };
-        let places = 2 + lots.below(3);
+        let workers = 2 + lots.below(3) as usize;
         Self {
             seed,
             deliveries,
@@ -108,7 +116,8 @@ impl Director {
             weather,
             lots,
             executor: Executor::default(),
-            places: (0..places).map(|_| None).collect(),
+            places: (0..workers + KEEPERS).map(|_| None).collect(),
+            workers,
             lives: 0,
             acting: 0,
             is_ending: false,
@@ -141,13 +150,21 @@ impl Director {
     }
 
     fn is_over(&mut self) -> bool {
-        if !self.is_ending && self.acting == 0 && self.desk.is_calm() && self.ledger.book().is_all_final() {
+        if !self.is_ending && self.acting == 0 && self.desk.is_calm() && self.has_settled() {
             self.is_ending = true;
+            self.ledger.book().reckon_updates();
             for life in self.places.iter().flatten() {
                 life.stop.ring();
             }
         }
         self.is_ending && self.places.iter().all(Option::is_none)
+    }
+
+    /// Whether everything has come to its end. What is not told by now never will be.
+    fn has_settled(&self) -> bool {
+        let book = self.ledger.book();
+        let is_told = || book.is_all_told() || self.time.passed() > self.desk.calm_from() + TOLD_BY;
+        book.is_all_final() && is_told()
     }
 
     /// Lets one task go on, or time pass. Whether there was either.
@@ -307,6 +324,7 @@ impl Director {
             actor(6).enqueues(world, deliveries).boxed_local(),
             actor(7).manages(webhooks).boxed_local(),
             actor(8).replays().boxed_local(),
+            actor(10).records().boxed_local(),
             meddle(
                 Arc::clone(&self.desk),
                 Lots::new(self.seed, 9),
@@ -329,13 +347,20 @@ impl Director {
         self.lives += 1;
         let actor = ActorNo(self.lives);
         let in_peace = Arc::new(AtomicBool::new(true));
-        let worker = self.engine(actor, Some(&in_peace)).worker();
+        let engine = self.engine(actor, Some(&in_peace));
         let stop = store::Wake::default();
         let told = stop.listen();
-        self.ledger.book().log(|| format!("worker {} starts", actor.0));
-        let task = self
-            .executor
-            .spawn(async move { drop(worker.run_until(told).await) }.boxed_local());
+        let is_worker = place < self.workers;
+        let kind = if is_worker { "worker" } else { "upkeep" };
+        self.ledger.book().log(|| format!("{kind} {} starts", actor.0));
+        let life = async move {
+            let ended = match is_worker {
+                true => engine.worker().run_until(told).await,
+                false => engine.upkeep().run_until(told).await,
+            };
+            drop(ended);
+        };
+        let task = self.executor.spawn(life.boxed_local());
         self.places[place] = Some(Life {
             actor,
             task,
@@ -385,6 +410,7 @@ impl Director {
         profiles
             .into_iter()
             .fold(engine, |engine, profile| engine.profile(profile))
+            .digest(world::digest().expect("the interval is good"))
             .build()
     }
 

@@ -18,7 +18,9 @@ use super::violation::Invariant;
 use crate::delivery::{AttemptReport, Outcome, PlainProfile, Profile, Webhook};
 use crate::id::{DeliveryId, Fence, Scope};
 use crate::retry::Schedule;
-use crate::store::{ClaimRequest, Claimed, Next, Settled, Settlement, Store, StoreError};
+use crate::store::{
+    Chunk, ClaimRequest, Claimed, Next, Settled, Settlement, Store, StoreError, Update, WindowNo,
+};
 use crate::testing::mutants::Mutant as StoreMutant;
 use crate::transport::{HttpSender, ResponseLimits, SendError};
 
@@ -56,6 +58,10 @@ pub enum WorkerMutant {
     ScopeIgnored,
     /// Stops without giving back what it holds.
     StopsWithoutRelease,
+    /// Gives up recording an update when the store fails, and says that it did.
+    UpdateGivenUp,
+    /// Puts twice as many users into a notification as it may have.
+    DigestTooLarge,
 }
 
 /// The broken stores, and what each breaks.
@@ -87,6 +93,18 @@ const STORES: &[(StoreMutant, Invariant)] = &[
     (StoreMutant::ReleaseCounted, Invariant::AttemptsMiscounted),
     (StoreMutant::ReplayKeepsCount, Invariant::AttemptsMiscounted),
     (StoreMutant::NextDueLate, Invariant::Unfair),
+    (StoreMutant::UpdateForgotten, Invariant::UpdateLost),
+    (StoreMutant::UpdateInTwoWindows, Invariant::UpdateRepeated),
+    (StoreMutant::UpdatesUncounted, Invariant::UpdateLost),
+    (StoreMutant::SealedWindowReopened, Invariant::UpdateLost),
+    (StoreMutant::DigestScopesMixed, Invariant::ScopeLeaked),
+    (StoreMutant::ChunkTooLarge, Invariant::DigestOversized),
+    (
+        StoreMutant::ChunkWithoutNotification,
+        Invariant::AcknowledgedNotStored,
+    ),
+    (StoreMutant::ChunkLeftBehind, Invariant::UpdateRepeated),
+    (StoreMutant::ChunkTakenTwice, Invariant::UpdateRepeated),
 ];
 
 /// The broken workers, their names, and what each breaks.
@@ -136,6 +154,16 @@ const WORKERS: &[(WorkerMutant, &str, Invariant)] = &[
         WorkerMutant::StopsWithoutRelease,
         "stops-without-release",
         Invariant::StoppedUncleanly,
+    ),
+    (
+        WorkerMutant::UpdateGivenUp,
+        "update-given-up",
+        Invariant::UpdateLost,
+    ),
+    (
+        WorkerMutant::DigestTooLarge,
+        "digest-too-large",
+        Invariant::DigestOversized,
     ),
 ];
 
@@ -307,6 +335,33 @@ impl Hooks for Surroundings {
             return Ok(claims.iter().map(|_| Settled::Done).collect());
         }
         inner.release(claims, now).await
+    }
+
+    async fn record_updates(
+        &self,
+        inner: &dyn Store,
+        updates: Vec<Update>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let recorded = inner.record_updates(updates, now).await;
+        if self.is(WorkerMutant::UpdateGivenUp) {
+            return Ok(());
+        }
+        recorded
+    }
+
+    async fn next_chunk(
+        &self,
+        inner: &dyn Store,
+        window: WindowNo,
+        max: usize,
+    ) -> Result<Option<Chunk>, StoreError> {
+        let max = if self.is(WorkerMutant::DigestTooLarge) {
+            2 * max
+        } else {
+            max
+        };
+        inner.next_chunk(window, max).await
     }
 
     async fn webhooks(&self, inner: &dyn Store, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {

@@ -11,11 +11,12 @@ use chrono::{DateTime, Utc};
 
 use super::layer::Hooks;
 use super::ledger::{ActorNo, Ledger, Readback};
+use super::world::MOST_USERS;
 use crate::delivery::Webhook;
 use crate::id::{DeliveryId, Fence, WebhookId};
 use crate::store::{
     ClaimRequest, Claimed, Enqueued, NewEvent, Replayed, Saved, Settled, Settlement, Store, StoreError,
-    Switch, Switched,
+    Switch, Switched, TakeChunk, Update,
 };
 
 /// The watch over the calls of one worker, or of the application.
@@ -144,6 +145,36 @@ impl Hooks for Recorder {
         let removed = inner.remove_webhook(id, now).await?;
         self.ledger.book().webhook_removed(id);
         Ok(removed)
+    }
+
+    async fn record_updates(
+        &self,
+        inner: &dyn Store,
+        updates: Vec<Update>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        inner.record_updates(updates.clone(), now).await?;
+        self.ledger.book().updates_recorded(&updates);
+        Ok(())
+    }
+
+    async fn take_chunk(
+        &self,
+        inner: &dyn Store,
+        taking: TakeChunk,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Enqueued>, StoreError> {
+        let new = taking.notification.clone();
+        let answer = inner.take_chunk(taking, now).await?;
+        if let Some(enqueued) = &answer {
+            let stored = inner.deliveries_of(new.event.scope(), new.event.id()).await?;
+            let mut book = self.ledger.book();
+            book.enqueued(&new, enqueued, &stored, now);
+            if *enqueued != Enqueued::Conflict {
+                book.users_told(&new.event, MOST_USERS.get());
+            }
+        }
+        Ok(answer)
     }
 
     async fn replay(

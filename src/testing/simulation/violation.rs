@@ -43,11 +43,17 @@ pub enum Invariant {
     AcknowledgedNotStored,
     /// A worker that stops in peace leaves nothing behind under a lease.
     StoppedUncleanly,
+    /// Each update that is recorded is in a notification, in time.
+    UpdateLost,
+    /// No update is in two notifications.
+    UpdateRepeated,
+    /// A notification has at most as many users as its digest allows.
+    DigestOversized,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Lost,
         Self::IllegalTransition,
         Self::SentBeforeDue,
@@ -66,6 +72,9 @@ impl Invariant {
         Self::EnqueueMisjudged,
         Self::AcknowledgedNotStored,
         Self::StoppedUncleanly,
+        Self::UpdateLost,
+        Self::UpdateRepeated,
+        Self::DigestOversized,
     ];
 
     /// What a breach of it is called.
@@ -89,6 +98,9 @@ impl Invariant {
             Self::EnqueueMisjudged => "enqueue misjudged",
             Self::AcknowledgedNotStored => "acknowledged, not stored",
             Self::StoppedUncleanly => "stopped uncleanly",
+            Self::UpdateLost => "update in no window",
+            Self::UpdateRepeated => "update in two windows",
+            Self::DigestOversized => "digest over its size",
         }
     }
 }

@@ -1,14 +1,18 @@
 //! What a simulated world consists of: webhooks, profiles and events, all by its seed.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::faults::Lots;
 use crate::auth::{AuthConfig, HmacAuth, HmacScheme};
-use crate::delivery::{Call, Event, Limits, Order, PlainProfile, Profiles, Rate};
+use crate::delivery::{
+    Call, Digest, DigestEntry, DigestForm, Event, Interval, IntervalError, Limits, Order, PlainProfile,
+    Profiles, Rate, Window,
+};
 use crate::engine::Registration;
+use crate::id::Scope;
 use crate::retry::{Classification, Schedule, ScheduleError};
 use crate::url::{UrlError, WebhookUrl};
 
@@ -51,6 +55,35 @@ pub(super) fn profiles() -> Result<[PlainProfile; 3], ScheduleError> {
             .with_deadline(seconds(4))
             .with_classification(Classification::default().gone_on_410(true)),
     ])
+}
+
+/// What is gathered in these worlds.
+pub(super) const DIGEST: &str = "users.changed";
+
+/// How many users a notification has at most.
+pub(super) const MOST_USERS: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+
+/// Windows are so short that worlds have many, and that clocks are set by more than one.
+pub(super) fn digest() -> Result<Digest, IntervalError> {
+    let interval = Interval::of(Duration::from_secs(5))?;
+    Ok(Digest::new(DIGEST, interval, Counts).with_max_users(MOST_USERS))
+}
+
+/// Says of each user how many updates there were, and when, so that no two notifications are alike.
+#[derive(Debug)]
+struct Counts;
+
+impl DigestForm for Counts {
+    fn body(&self, _scope: &Scope, window: &Window, users: &[DigestEntry]) -> Bytes {
+        let when = |user: &DigestEntry| [user.first, user.last].map(|at| at.timestamp_micros());
+        let counts = users.iter().map(|user| (&user.subject, user.updates));
+        let body = serde_json::json!({
+            "from": window.start(),
+            "users": counts.collect::<Vec<_>>(),
+            "when": users.iter().map(when).collect::<Vec<_>>(),
+        });
+        body.to_string().into()
+    }
 }
 
 pub(super) fn all(profiles: &[PlainProfile]) -> Profiles {

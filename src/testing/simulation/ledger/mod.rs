@@ -5,6 +5,7 @@
 //! is taken from the store's own bookkeeping, which is only ever compared with it.
 
 mod claims;
+mod digests;
 mod end;
 mod enqueues;
 mod exchanges;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use self::digests::Updates;
 pub(super) use self::enqueues::Acknowledgement;
 pub(super) use self::exchanges::{Arrival, Heard};
 use self::lanes::LaneBook;
@@ -72,6 +74,7 @@ impl Ledger {
             lane_nos: BTreeMap::new(),
             leases: BTreeSet::new(),
             actors: BTreeMap::new(),
+            updates: Updates::default(),
             clock_set: None,
             attempts: 0,
             duplicates: 0,
@@ -101,6 +104,7 @@ pub(super) struct Book {
     lane_nos: BTreeMap<LaneKey, usize>,
     leases: BTreeSet<(DateTime<Utc>, DeliveryId)>,
     actors: BTreeMap<ActorNo, Actor>,
+    updates: Updates,
     /// When the wall clock was last set, by what had passed.
     clock_set: Option<Duration>,
     pub(super) attempts: u64,
