@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "engine")]
 use super::{AuthError, AuthErrorKind, AuthProvider, HeadersProvider, HmacProvider, OAuth2};
-use super::{ClientAuth, HeadersAuth, OAuth2Auth};
+use super::{ClientAuth, HeadersAuth, HmacAuth, HmacScheme, OAuth2Auth, TimedKey};
 use crate::secret::Secret;
 #[cfg(feature = "engine")]
 use crate::transport::{Guard, HttpSender};
@@ -25,49 +26,6 @@ pub enum AuthConfig {
     Headers(HeadersAuth),
     /// An access token, by OAuth 2.0 client credentials.
     OAuth2(OAuth2Auth),
-}
-
-/// A signature made with a shared secret.
-///
-/// The newest key signs. Keep the ones before it for as long as receivers may still know only those: where the
-/// scheme has room for several signatures (Standard Webhooks), all of them sign.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HmacAuth {
-    /// Which bytes are signed, and which headers carry the result.
-    pub scheme: HmacScheme,
-    /// The keys, the newest first.
-    pub keys: Vec<Secret>,
-}
-
-impl HmacAuth {
-    /// That scheme with one key.
-    pub fn new(scheme: HmacScheme, key: impl Into<Secret>) -> Self {
-        Self {
-            scheme,
-            keys: vec![key.into()],
-        }
-    }
-
-    /// Puts a new key in front, and keeps so many of the old ones.
-    pub fn rotate(&mut self, key: impl Into<Secret>, keep: usize) {
-        self.keys.truncate(keep);
-        self.keys.insert(0, key.into());
-    }
-}
-
-/// The schemes that sign with a shared secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum HmacScheme {
-    /// Powens: `BI-Signature` over method, path, date and body.
-    BiSignature,
-    /// The same with the query under the signature too.
-    BiSignatureWithQuery,
-    /// Truv: `X-WEBHOOK-SIGN` over the body.
-    Truv,
-    /// Standard Webhooks `v1`: `webhook-signature` over id, time and body.
-    StandardWebhooks,
 }
 
 /// What providers made from stored configurations work with.
@@ -115,7 +73,15 @@ impl AuthConfig {
         let stored = match self {
             Self::Hmac(hmac) => Stored::Hmac {
                 scheme: hmac.scheme,
-                keys: hmac.keys.iter().map(exposed).collect(),
+                keys: hmac
+                    .keys
+                    .iter()
+                    .map(|key| StoredKey {
+                        secret: exposed(&key.secret),
+                        from: key.from,
+                        until: key.until,
+                    })
+                    .collect(),
             },
             Self::Headers(headers) => Stored::Headers {
                 headers: headers
@@ -152,7 +118,14 @@ impl AuthConfig {
         Ok(match serde_json::from_slice(bytes).map_err(unreadable)? {
             Stored::Hmac { scheme, keys } => Self::Hmac(HmacAuth {
                 scheme,
-                keys: keys.into_iter().map(Secret::new).collect(),
+                keys: keys
+                    .into_iter()
+                    .map(|key| TimedKey {
+                        secret: Secret::new(key.secret),
+                        from: key.from,
+                        until: key.until,
+                    })
+                    .collect(),
             }),
             Stored::Headers { headers } => Self::Headers(HeadersAuth {
                 headers: headers
@@ -192,7 +165,7 @@ impl AuthConfig {
 enum Stored {
     Hmac {
         scheme: HmacScheme,
-        keys: Vec<Vec<u8>>,
+        keys: Vec<StoredKey>,
     },
     Headers {
         headers: Vec<(String, Vec<u8>)>,
@@ -207,6 +180,13 @@ enum Stored {
         parameters: Vec<(String, Vec<u8>)>,
         renew_before: Duration,
     },
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredKey {
+    secret: Vec<u8>,
+    from: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
 }
 
 /// Why a configuration cannot be used.
@@ -224,7 +204,7 @@ mod tests {
 
     fn configs() -> [AuthConfig; 4] {
         let mut hmac = HmacAuth::new(HmacScheme::Truv, "s3cret-1");
-        hmac.rotate("s3cret-2", 1);
+        hmac.rotate("s3cret-2", Duration::from_secs(60), DateTime::UNIX_EPOCH);
         let headers = HeadersAuth::default()
             .with(HeaderName::from_static("x-key"), "s3cret")
             .with(HeaderName::from_static("x-other"), Secret::new([0xff, 0xfe]));

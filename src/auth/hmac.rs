@@ -2,13 +2,15 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http::header::Entry;
 use http::{HeaderValue, Request};
 
 use super::{AuthContext, AuthError, AuthErrorKind, AuthProvider, HmacAuth, HmacScheme};
+use crate::secret::Secret;
 use crate::signature::{BiSignature, HmacKey, Signer, StandardWebhooks, TruvSignature};
 
-/// Signs each attempt anew, with the newest key and, where the scheme has room for them, the older ones too.
+/// Signs each attempt anew, with the keys whose time it is.
 ///
 /// ```
 /// use ringback::auth::{HmacAuth, HmacProvider, HmacScheme};
@@ -18,7 +20,8 @@ use crate::signature::{BiSignature, HmacKey, Signer, StandardWebhooks, TruvSigna
 /// ```
 #[derive(Debug, Clone)]
 pub struct HmacProvider {
-    signer: Signer,
+    /// Who signs from which instant on, in order of time; nobody, where no key is for that time.
+    phases: Vec<(DateTime<Utc>, Option<Signer>)>,
     is_standard: bool,
 }
 
@@ -29,33 +32,59 @@ impl HmacProvider {
     ///
     /// [`AuthErrorKind::Misconfigured`] if there is no key, or one that the scheme refuses.
     pub fn new(config: &HmacAuth) -> Result<Self, AuthError> {
-        let misconfigured = || AuthError::new(AuthErrorKind::Misconfigured);
-        let keys: Vec<_> = config
-            .keys
-            .iter()
-            .map(|secret| match config.scheme {
-                HmacScheme::StandardWebhooks => {
-                    secret.expose_str().ok_or_else(misconfigured).and_then(|text| {
-                        HmacKey::from_whsec(text)
-                            .map_err(|error| AuthError::with_source(AuthErrorKind::Misconfigured, error))
-                    })
-                }
-                _ => HmacKey::new(secret.expose())
-                    .map_err(|error| AuthError::with_source(AuthErrorKind::Misconfigured, error)),
-            })
+        if config.keys.is_empty() {
+            return Err(AuthError::new(AuthErrorKind::Misconfigured));
+        }
+        for key in &config.keys {
+            prepare(config.scheme, &key.secret)?;
+        }
+        let changes = config.keys.iter().flat_map(|key| [key.from, key.until]);
+        let mut starts: Vec<_> = changes.flatten().chain([DateTime::<Utc>::MIN_UTC]).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let phases = starts
+            .into_iter()
+            .map(|start| signer(config, start).map(|signer| (start, signer)))
             .collect::<Result<_, _>>()?;
-        let (newest, older) = keys.split_first().ok_or_else(misconfigured)?;
-        let signer = match config.scheme {
-            HmacScheme::BiSignature => Signer::new(BiSignature::path_only(), newest.clone()),
-            HmacScheme::BiSignatureWithQuery => Signer::new(BiSignature::path_and_query(), newest.clone()),
-            HmacScheme::Truv => Signer::new(TruvSignature, newest.clone()),
-            HmacScheme::StandardWebhooks => Signer::new(StandardWebhooks, newest.clone()),
-        };
         Ok(Self {
-            signer: older.iter().cloned().fold(signer, Signer::also),
+            phases,
             is_standard: config.scheme == HmacScheme::StandardWebhooks,
         })
     }
+
+    fn signer_at(&self, now: DateTime<Utc>) -> Option<&Signer> {
+        let begun = self.phases.iter().take_while(|(start, _)| *start <= now);
+        begun.last().and_then(|(_, signer)| signer.as_ref())
+    }
+}
+
+/// Who signs at that instant.
+fn signer(config: &HmacAuth, now: DateTime<Utc>) -> Result<Option<Signer>, AuthError> {
+    let mut keys = config
+        .signing_at(now)
+        .map(|key| prepare(config.scheme, &key.secret));
+    let Some(newest) = keys.next().transpose()? else {
+        return Ok(None);
+    };
+    let signer = match config.scheme {
+        HmacScheme::BiSignature => Signer::new(BiSignature::path_only(), newest),
+        HmacScheme::BiSignatureWithQuery => Signer::new(BiSignature::path_and_query(), newest),
+        HmacScheme::Truv => Signer::new(TruvSignature, newest),
+        HmacScheme::StandardWebhooks => Signer::new(StandardWebhooks, newest),
+    };
+    keys.try_fold(signer, |signer, older| Ok(signer.also(older?)))
+        .map(Some)
+}
+
+fn prepare(scheme: HmacScheme, secret: &Secret) -> Result<HmacKey, AuthError> {
+    let key = match scheme {
+        HmacScheme::StandardWebhooks => {
+            let text = secret.expose_str();
+            HmacKey::from_whsec(text.ok_or_else(|| AuthError::new(AuthErrorKind::Misconfigured))?)
+        }
+        _ => HmacKey::new(secret.expose()),
+    };
+    key.map_err(|error| AuthError::with_source(AuthErrorKind::Misconfigured, error))
 }
 
 #[async_trait]
@@ -65,6 +94,9 @@ impl AuthProvider for HmacProvider {
         request: &mut Request<Bytes>,
         context: &AuthContext<'_>,
     ) -> Result<(), AuthError> {
+        let Some(signer) = self.signer_at(context.now) else {
+            return Err(AuthError::new(AuthErrorKind::Misconfigured));
+        };
         if self.is_standard {
             // Receivers tell copies by it. A profile that knows better has set it already.
             if let (Entry::Vacant(id), Ok(value)) = (
@@ -74,7 +106,7 @@ impl AuthProvider for HmacProvider {
                 id.insert(value);
             }
         }
-        self.signer
+        signer
             .sign_request(request, context.now)
             .map_err(|error| AuthError::with_source(AuthErrorKind::NotApplicable, error))
     }

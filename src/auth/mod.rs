@@ -20,6 +20,7 @@ pub(crate) mod bearer;
 mod config;
 mod headers;
 mod hmac;
+mod keys;
 mod oauth2;
 #[cfg(feature = "jws")]
 mod tl_signature;
@@ -35,9 +36,10 @@ use http::{HeaderMap, Request};
 
 #[cfg(feature = "engine")]
 pub use config::AuthTools;
-pub use config::{AuthConfig, AuthConfigError, HmacAuth, HmacScheme};
+pub use config::{AuthConfig, AuthConfigError};
 pub use headers::{HeadersAuth, HeadersError, HeadersProvider};
 pub use hmac::HmacProvider;
+pub use keys::{GeneratedKey, HmacAuth, HmacScheme, TimedKey};
 pub use oauth2::{ClientAuth, OAuth2Auth};
 #[cfg(feature = "engine")]
 pub use oauth2::{OAuth2, OAuth2ConfigError, RefusalCode, TokenError};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Dispatcher, Timer, Upkeep, Worker};
+use super::{Dispatcher, Listener, Timer, Upkeep, Worker};
 use crate::auth::{AuthError, AuthErrorKind, AuthProvider, AuthTools};
 use crate::delivery::{Digest, Profile, Profiles};
 use crate::id::{AuthId, EventType, HolderName};
@@ -34,6 +34,7 @@ pub(super) struct Parts {
     pub(super) lease_margin: Duration,
     pub(super) grace: Duration,
     pub(super) poll_interval: Duration,
+    pub(super) listeners: Vec<Arc<dyn Listener>>,
     own_auths: BTreeMap<AuthId, Arc<dyn AuthProvider>>,
     stored_auths: Mutex<HashMap<AuthId, MadeFromRecord>>,
 }
@@ -61,6 +62,7 @@ impl Engine {
                 lease_margin: Duration::from_secs(15),
                 grace: Duration::from_secs(30),
                 poll_interval: Duration::from_secs(1),
+                listeners: Vec::new(),
                 own_auths: BTreeMap::new(),
                 stored_auths: Mutex::default(),
             },
@@ -129,6 +131,12 @@ impl EngineBuilder {
     /// store.
     pub fn auth(mut self, id: impl Into<AuthId>, provider: impl AuthProvider) -> Self {
         self.parts.own_auths.insert(id.into(), Arc::new(provider));
+        self
+    }
+
+    /// Tells this listener, too, of what happens. Default: nobody is told.
+    pub fn listener(mut self, listener: impl Listener) -> Self {
+        self.parts.listeners.push(Arc::new(listener));
         self
     }
 

@@ -6,7 +6,7 @@ use super::RegisterError;
 use super::assembly::Parts;
 use super::registration::check_destination;
 use crate::delivery::{Attempt, Call, Event, Ids, Profile, RenderError, Target, Webhook};
-use crate::id::{DeliveryId, EventId, ProfileName, Scope};
+use crate::id::{DeliveryId, EventId, ProfileName, Scope, WebhookId};
 use crate::store::{DeliveryRecord, Enqueued, NewDelivery, NewEvent, Replayed, StoreError};
 
 /// How many numbers are asked of the store at once, for profiles that number deliveries.
@@ -90,6 +90,33 @@ impl Dispatcher {
             .into_iter()
             .next()
             .unwrap_or_default())
+    }
+
+    /// Sends an event to one webhook alone, to try it out: whatever types of event it asked for, and whether or not it
+    /// is enabled. Its scope must be the webhook's.
+    ///
+    /// It is one attempt, made at once, with the webhook's URL, authentication and profile, and with the header
+    /// `webhook-test: true`. It waits behind no others, and nothing is inferred from how it fares: it is neither a
+    /// success nor a failure of the webhook's. In history it is marked as a test.
+    ///
+    /// # Errors
+    ///
+    /// [`EnqueueError::UnknownWebhook`] if there is no such webhook in the event's scope, and as
+    /// [`enqueue_all`](Self::enqueue_all).
+    pub async fn send_test(&self, id: &WebhookId, event: Event) -> Result<Receipt, EnqueueError> {
+        let webhook = self.parts.store.webhook(id).await?;
+        let webhook = webhook.filter(|webhook| webhook.scope == *event.scope());
+        let webhook = webhook.ok_or_else(|| EnqueueError::UnknownWebhook(id.clone()))?;
+        let event = Arc::new(event);
+        let delivery = self
+            .delivery(&event, Target::Test(id.clone()), &webhook.profile)
+            .await?;
+        let new = NewEvent {
+            event,
+            deliveries: vec![delivery],
+        };
+        let receipts = self.commit(vec![new]).await?;
+        Ok(receipts.into_iter().next().unwrap_or_default())
     }
 
     /// What rings back about a task that has ended, left for the caller to commit with the end.
@@ -269,6 +296,9 @@ pub enum EnqueueError {
     /// A webhook's profile is none that this engine was built with.
     #[error("there is no profile `{0}`")]
     UnknownProfile(ProfileName),
+    /// There is no webhook of that id in the event's scope.
+    #[error("there is no webhook `{0}` in the event's scope")]
+    UnknownWebhook(WebhookId),
     /// A profile cannot send such a body.
     #[error(transparent)]
     Render(#[from] RenderError),

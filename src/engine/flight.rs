@@ -9,10 +9,11 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use super::assembly::Parts;
 use super::coding::{self, WireBody};
+use super::listener::{Landed, LandedFacts};
 use crate::auth::{AuthContext, AuthError, AuthErrorKind, AuthProvider};
 use crate::delivery::{AttemptReport, Outcome, Profile, SendFailure};
 use crate::retry::{Decision, Progress, RetryAfter, Verdict};
@@ -24,21 +25,27 @@ use crate::transport::{SendError, SendErrorKind};
 /// could prove it. Nothing is counted, so it waits for as long as it takes.
 const POSTPONED: Duration = Duration::from_secs(30);
 
+/// What the request of a [test](crate::delivery::Target::Test) says that it is, so that its receiver need not act on it.
+const TEST_HEADER: HeaderName = HeaderName::from_static("webhook-test");
+
 /// How much of a response's body history keeps.
 const EXCERPT: usize = 1024;
 
 /// Makes the attempt that a claim is for, and says what follows from it.
-pub(super) async fn fly(parts: Arc<Parts>, claimed: Claimed) -> Settlement {
+pub(super) async fn fly(parts: Arc<Parts>, claimed: Claimed) -> Landed {
     let started_at = parts.timer.now();
     // A panic in the user's sender, authentication or profile costs this attempt and nothing else: whatever state it left
     // behind is the user's own.
     let attempted = AssertUnwindSafe(attempt(&parts, &claimed)).catch_unwind().await;
     let (attempt, next) = attempted.unwrap_or_else(|_panic| after_panic(&parts, &claimed, started_at));
-    Settlement {
-        id: claimed.id,
-        fence: claimed.fence,
-        attempt,
-        next,
+    Landed {
+        settlement: Settlement {
+            id: claimed.id,
+            fence: claimed.fence,
+            attempt,
+            next,
+        },
+        facts: LandedFacts::of(&claimed),
     }
 }
 
@@ -63,7 +70,7 @@ async fn attempt(parts: &Parts, claimed: &Claimed) -> (Option<AttemptReport>, Ne
     match exchanged {
         Exchanged::Answer(response) => {
             let status = response.status();
-            let next = match profile.classification().classify(status) {
+            let next = match verdict(claimed, profile.as_ref(), status) {
                 Verdict::Accepted => Next::Delivered,
                 Verdict::Gone => Next::Gone,
                 Verdict::Failed => {
@@ -81,6 +88,16 @@ async fn attempt(parts: &Parts, claimed: &Claimed) -> (Option<AttemptReport>, Ne
             after_failure(parts, claimed, profile.as_ref(), None),
         ),
         Exchanged::NoProof => postponed(),
+    }
+}
+
+/// What the answer's status means. To a webhook that asked to be disabled by it, `410 Gone` means what it says.
+fn verdict(claimed: &Claimed, profile: &dyn Profile, status: StatusCode) -> Verdict {
+    let webhook = claimed.target.webhook();
+    let is_gone = status == StatusCode::GONE && webhook.is_some_and(|webhook| webhook.auto_disable.when_gone);
+    match profile.classification().classify(status) {
+        Verdict::Failed if is_gone => Verdict::Gone,
+        verdict => verdict,
     }
 }
 
@@ -108,6 +125,9 @@ fn judge_interruption(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -
     if !claimed.interrupted || claimed.target.awaits_runs() {
         return None;
     }
+    if claimed.target.is_test() {
+        return Some(Next::Exhausted);
+    }
     let now = parts.timer.now();
     let progress = Progress {
         attempts: claimed.attempts,
@@ -125,6 +145,9 @@ fn judge_interruption(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -
 fn after_failure(parts: &Parts, claimed: &Claimed, profile: &dyn Profile, hint: Option<RetryAfter>) -> Next {
     if claimed.target.awaits_runs() {
         return Next::AwaitRun; // whatever a schedule or the receiver says of when
+    }
+    if claimed.target.is_test() {
+        return Next::Exhausted; // whoever tries a webhook out wants to know, and tries again
     }
     let now = parts.timer.now();
     let progress = Progress {
@@ -239,6 +262,9 @@ fn request(claimed: &Claimed, profile: &dyn Profile, body: WireBody) -> Request<
     profile.headers(event, headers);
     if let Some(coding) = body.coding {
         headers.insert(CONTENT_ENCODING, coding);
+    }
+    if claimed.target.is_test() {
+        headers.insert(TEST_HEADER, HeaderValue::from_static("true"));
     }
     request
 }

@@ -42,10 +42,12 @@
 //! ```
 
 mod assembly;
+mod auths;
 mod coding;
 mod digests;
 mod dispatcher;
 mod flight;
+mod listener;
 mod registration;
 mod registry;
 mod seen;
@@ -58,10 +60,14 @@ mod upkeep;
 mod worker;
 
 pub use self::assembly::{Engine, EngineBuilder};
+pub use self::auths::{
+    AuthInfo, AuthKind, GenerateAuthError, KeyTimes, RemoveAuthError, RotateAuthError, RotatedKey,
+    SaveAuthError,
+};
 pub use self::digests::RecordError;
 pub use self::dispatcher::{Dispatcher, EnqueueError, Receipt};
+pub use self::listener::{DeliveryFacts, Listener, Notice, WebhookFacts, listener_fn};
 pub use self::registration::{RegisterError, Registration};
-pub use self::registry::SaveAuthError;
 
 pub use self::tasks::{
     AcceptError, CallHandlers, Callbacks, Cancelled, CheckUnavailable, CredentialsCheck, NewCall,

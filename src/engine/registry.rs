@@ -1,12 +1,11 @@
-//! Registering webhooks, and the ways in which deliveries prove themselves.
+//! Registering webhooks.
 
 use std::sync::Arc;
 
 use super::{Dispatcher, RegisterError, Registration};
-use crate::auth::{AuthConfig, AuthError};
 use crate::delivery::Webhook;
-use crate::id::{AuthId, Scope, WebhookId};
-use crate::store::{AuthRecord, Saved, StoreError, Switch, Switched};
+use crate::id::{Scope, WebhookId};
+use crate::store::{Saved, StoreError, Switch, Switched};
 
 impl Dispatcher {
     /// Registers a webhook, under the id it was [given](Registration::id) or a new one. Where that id is registered
@@ -123,47 +122,4 @@ impl Dispatcher {
     ) -> Result<Vec<Arc<Webhook>>, StoreError> {
         self.parts.store.all_webhooks(after, max).await
     }
-
-    /// Keeps a way of proving deliveries under an id that registrations name, in place of any other of that id.
-    /// Attempts from now on go by it: to rotate a key, save the configuration with the new key in front.
-    ///
-    /// # Errors
-    ///
-    /// [`SaveAuthError::Unusable`] if it could not prove anything, such as one with an empty key or with a token URL
-    /// that the engine's guard does not allow.
-    pub async fn save_auth(
-        &self,
-        id: impl Into<AuthId>,
-        name: impl Into<String>,
-        config: AuthConfig,
-    ) -> Result<(), SaveAuthError> {
-        config.provider(&self.parts.auth_tools())?;
-        let record = AuthRecord {
-            id: id.into(),
-            name: name.into(),
-            config,
-        };
-        Ok(self.parts.store.save_auth(record).await?)
-    }
-
-    /// Removes a way of proving deliveries. Those of webhooks that still name it wait.
-    ///
-    /// # Errors
-    ///
-    /// If the store fails.
-    pub async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
-        self.parts.store.remove_auth(id).await
-    }
-}
-
-/// Why a way of proving deliveries was not kept.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SaveAuthError {
-    /// It could not prove anything as it is.
-    #[error("the authentication cannot be used: {0}")]
-    Unusable(#[from] AuthError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }

@@ -13,8 +13,9 @@ use futures_util::{FutureExt, StreamExt};
 
 use super::assembly::Parts;
 use super::flight::fly;
+use super::listener::Landed;
 use crate::id::{DeliveryId, Fence};
-use crate::store::{ClaimRequest, Claimed, Listen, Settled, Settlement, StoreError, StoreErrorKind};
+use crate::store::{ClaimRequest, Claimed, Listen, Settled, StoreError, StoreErrorKind};
 use crate::time::elapsed;
 
 /// How long to leave a store alone that has just failed.
@@ -80,8 +81,8 @@ impl Worker {
             let event = poll_fn(|cx| {
                 // Whatever has landed by now is settled together.
                 let mut landed = false;
-                while let Poll::Ready(Some(settlement)) = flights.poll_next_unpin(cx) {
-                    shift.land(settlement);
+                while let Poll::Ready(Some(flown)) = flights.poll_next_unpin(cx) {
+                    shift.land(flown);
                     landed = true;
                 }
                 match chores.poll_next_unpin(cx) {
@@ -101,8 +102,8 @@ impl Worker {
                 Some(Chore::Settled {
                     settled: Err(error), ..
                 }) if is_lasting(&error) => return Err(error),
-                Some(Chore::Settled { settlements, settled }) => {
-                    chores.extend(shift.settled(settlements, settled));
+                Some(Chore::Settled { landed, settled }) => {
+                    chores.extend(shift.settled(landed, settled));
                 }
                 Some(Chore::Looked(Ok(found))) => {
                     let (claimed, then) = shift.found(found);
@@ -129,7 +130,7 @@ enum Chore {
     GraceOver,
     HandedBack,
     Settled {
-        settlements: Vec<Settlement>,
+        landed: Vec<Landed>,
         settled: Result<Vec<Settled>, StoreError>,
     },
     Looked(Result<Found, StoreError>),
@@ -155,7 +156,7 @@ struct Shift<'a> {
     aloft: BTreeSet<(DeliveryId, Fence)>,
     /// Landed, not yet settled. It gathers while a settlement is under way: that is all the batching there is, so
     /// at low load nothing waits for company.
-    landed: Vec<Settlement>,
+    landed: Vec<Landed>,
     settling: bool,
     /// Looking for work, or waiting for some.
     looking: bool,
@@ -190,10 +191,11 @@ impl<'a> Shift<'a> {
         self.stopping && idle && !self.looking
     }
 
-    fn land(&mut self, settlement: Settlement) {
+    fn land(&mut self, landed: Landed) {
         // By the fence too: a worker that lost a lease may hold the same delivery anew.
-        self.aloft.remove(&(settlement.id, settlement.fence));
-        self.landed.push(settlement);
+        self.aloft
+            .remove(&(landed.settlement.id, landed.settlement.fence));
+        self.landed.push(landed);
     }
 
     fn start_settling(&mut self) -> Option<BoxFuture<'a, Chore>> {
@@ -201,18 +203,22 @@ impl<'a> Shift<'a> {
             return None;
         }
         self.settling = true;
-        let settlements = std::mem::take(&mut self.landed);
+        let landed = std::mem::take(&mut self.landed);
         let parts = self.parts;
         let settle = async move {
-            let settled = parts.store.settle(settlements.clone(), parts.timer.now()).await;
-            Chore::Settled { settlements, settled }
+            let settlements = landed.iter().map(|landed| landed.settlement.clone()).collect();
+            let settled = parts.store.settle(settlements, parts.timer.now()).await;
+            if let Ok(answers) = &settled {
+                parts.tell_settled(&landed, answers).await;
+            }
+            Chore::Settled { landed, settled }
         };
         Some(settle.boxed())
     }
 
     fn settled(
         &mut self,
-        settlements: Vec<Settlement>,
+        landed: Vec<Landed>,
         settled: Result<Vec<Settled>, StoreError>,
     ) -> Option<BoxFuture<'a, Chore>> {
         self.settling = false;
@@ -221,7 +227,7 @@ impl<'a> Shift<'a> {
             return None;
         }
         // They are settled again later. Those that were settled all the same then answer that the lease is lost.
-        self.landed.splice(0..0, settlements);
+        self.landed.splice(0..0, landed);
         Some(self.rest())
     }
 

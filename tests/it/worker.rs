@@ -168,7 +168,7 @@ async fn each_attempt_is_signed_with_the_key_of_the_moment() {
         .run_until(async {
             let first = received.recv().await.unwrap();
             assert!(verify(&first, "old"));
-            hmac.rotate("new", 1);
+            hmac.rotate("new", Duration::ZERO, SystemClock.now());
             dispatcher
                 .save_auth("k", "key", AuthConfig::Hmac(hmac))
                 .await
@@ -192,7 +192,7 @@ async fn what_nothing_can_prove_is_not_sent_and_not_counted() {
         .register(Registration::new("s", URL, "quick").auth("missing"))
         .await
         .unwrap();
-    dispatcher.remove_auth(&"missing".into()).await.unwrap();
+    dispatcher.revoke_auth(&"missing".into()).await.unwrap();
     let id = dispatcher.enqueue(event(1)).await.unwrap().deliveries[0];
     engine
         .worker()

@@ -135,6 +135,36 @@ wire_enum! {
 wire_object! {
     /// An auth provider, asked for or answered: how deliveries to the webhooks that use it prove themselves
     /// \[PW\].
+    ///
+    /// A service that sends as Powens does answers `POST /webhooks/auth` with a key that it makes, keeps, and shows this
+    /// once:
+    ///
+    /// ```
+    /// use ringback::auth::HmacScheme;
+    /// use ringback::engine::Dispatcher;
+    /// use ringback::json::{self, Maybe};
+    /// use ringback::provider::powens::{AuthConfig, AuthProvider, AuthProviderType};
+    ///
+    /// async fn create_auth(dispatcher: &Dispatcher, body: &[u8]) -> Result<AuthProvider, Box<dyn std::error::Error>> {
+    ///     let asked: AuthProvider = json::parse(body)?;
+    ///     if asked.kind.value() != Some(&AuthProviderType::HmacSignature) {
+    ///         return Err("only HMAC here".into());
+    ///     }
+    ///     let name = asked.name.value().ok_or("an auth provider needs a name")?;
+    ///     let key = dispatcher.generate_auth(name.as_str(), name, HmacScheme::BiSignature).await?;
+    ///     let config = AuthConfig { secret_key: Maybe::Value(key.expose().into()), ..AuthConfig::default() };
+    ///     Ok(AuthProvider { id: Maybe::Value(name.as_str().into()), config: Maybe::Value(config), ..asked })
+    /// }
+    /// # use ringback::engine::{Engine, TokioTimer};
+    /// # let sender = ringback::transport::sender_fn(|_| async { Ok(http::Response::default()) });
+    /// # let dispatcher = Engine::builder(ringback::store::MemoryStore::new(), sender, TokioTimer).build().dispatcher();
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let answer = create_auth(&dispatcher, br#"{"type":"hmac_signature","name":"shop"}"#).await?;
+    /// assert!(answer.config.value().is_some_and(|config| config.secret_key.value().is_some()));
+    /// assert!(create_auth(&dispatcher, br#"{"type":"hmac_signature","name":"shop"}"#).await.is_err(), "names are unique");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
     pub struct AuthProvider {
         /// Its id; not in the request.
         id: Maybe<OpaqueId>,

@@ -116,7 +116,7 @@ impl Actor {
         }
         if self.lots.chance(500) {
             let missing = self
-                .insist(async || self.dispatcher.remove_auth(&AuthId::from(KEY)).await)
+                .insist(async || self.dispatcher.revoke_auth(&AuthId::from(KEY)).await)
                 .await;
             drop(missing);
             self.nap(1_000, 9_000).await;

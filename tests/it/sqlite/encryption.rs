@@ -164,7 +164,7 @@ async fn everything(store: &SqliteStore) -> String {
     let mut note = |bytes: &[u8]| seen.push_str(&format!("{} ", String::from_utf8_lossy(bytes)));
     for id in ["key", "headers"] {
         match &store.auth(&id.into()).await.unwrap().unwrap().config {
-            AuthConfig::Hmac(hmac) => note(hmac.keys[0].expose()),
+            AuthConfig::Hmac(hmac) => note(hmac.keys[0].secret.expose()),
             AuthConfig::Headers(headers) => note(headers.headers[0].1.expose()),
             other => panic!("{other:?}"),
         }

@@ -2,5 +2,7 @@
 //! crew crashing.
 
 mod digests;
+mod keys;
+mod notices;
 mod providers;
 pub(crate) mod stage;

@@ -130,7 +130,7 @@ pub async fn auth_records_are_kept(store: &dyn Store) -> Result<(), Violation> {
         config: AuthConfig::Hmac(HmacAuth::new(scheme, crate::secret::Secret::new(secret))),
     };
     let mut rotated = HmacAuth::new(HmacScheme::StandardWebhooks, "old");
-    rotated.rotate("new", 1);
+    rotated.rotate("new", LEASE, at(0));
     let rotated = AuthRecord {
         config: AuthConfig::Hmac(rotated),
         ..auth(HmacScheme::Truv, b"")
