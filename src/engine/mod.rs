@@ -47,6 +47,7 @@ mod coding;
 mod digests;
 mod dispatcher;
 mod flight;
+mod holds;
 mod listener;
 mod registration;
 mod registry;

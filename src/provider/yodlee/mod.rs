@@ -54,6 +54,8 @@
 //! # Ok::<(), ringback::json::PayloadError>(())
 //! ```
 
+use std::time::Duration;
+
 mod account;
 mod digest;
 mod event;
@@ -61,6 +63,10 @@ mod extract;
 mod profile;
 mod subscription;
 mod window;
+
+/// What is sent at once to who subscribes again: what happened within the last 6 hours, counted back from then
+/// \[YN, YP\]. For `Dispatcher::resubscribe`.
+pub const RESUBSCRIPTION_WINDOW: Duration = Duration::from_secs(6 * 60 * 60);
 
 pub use account::{
     AdditionalStatus, AggregationSource, Dataset, DatasetName, ProviderAccount, ProviderAccountStatus,

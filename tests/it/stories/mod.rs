@@ -2,6 +2,8 @@
 //! crew crashing.
 
 mod digests;
+mod flusher;
+mod holds;
 mod keys;
 mod notices;
 mod providers;
