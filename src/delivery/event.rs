@@ -88,6 +88,14 @@ impl Event {
         &self.body
     }
 
+    /// The same event, its bytes forgotten.
+    pub(crate) fn without_body(&self) -> Self {
+        Self {
+            body: Bytes::new(),
+            ..self.clone()
+        }
+    }
+
     /// What tells whether two events with one id are the same event: a digest over everything but the id.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();

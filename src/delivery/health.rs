@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::attempt::{AttemptReport, Outcome};
+use chrono::{DateTime, Utc};
+
+use super::attempt::Outcome;
 
 /// How the attempts of some span of time went.
 ///
@@ -31,13 +33,14 @@ pub struct Health {
 }
 
 impl Health {
-    /// Counts an attempt, unless it was interrupted.
-    pub fn count(&mut self, report: &AttemptReport, accepted: bool) {
-        if report.outcome != Outcome::Interrupted {
+    /// Counts an attempt, unless it was interrupted. One that seems to have taken longer than a day counts as a day.
+    pub fn count(&mut self, outcome: Outcome, duration: Duration, accepted: bool) {
+        const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+        if outcome != Outcome::Interrupted {
             self.add(&Self {
                 attempts: 1,
                 accepted: u64::from(accepted),
-                sending_time: report.duration,
+                sending_time: duration.min(LONGEST),
             });
         }
     }
@@ -119,9 +122,13 @@ impl fmt::Display for HealthWarning {
     }
 }
 
+/// The minute since 1970 in which an instant lies. Stores add health up by the minute in which attempts were recorded.
+pub(crate) fn minute_of(at: DateTime<Utc>) -> i64 {
+    at.timestamp().div_euclid(60)
+}
+
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
     use http::StatusCode;
 
     use super::*;
@@ -129,13 +136,7 @@ mod tests {
     fn counted(outcomes: &[(Outcome, bool)]) -> Health {
         let mut health = Health::default();
         for (outcome, accepted) in outcomes {
-            let report = AttemptReport {
-                started_at: DateTime::UNIX_EPOCH,
-                duration: Duration::from_secs(2),
-                outcome: *outcome,
-                excerpt: Default::default(),
-            };
-            health.count(&report, *accepted);
+            health.count(*outcome, Duration::from_secs(2), *accepted);
         }
         health
     }

@@ -8,9 +8,11 @@ use chrono::{DateTime, Utc};
 use http::StatusCode;
 
 use super::attempt::{Attempt, Outcome};
+use super::lane::CLOCK_SKEW;
 use super::webhook::Target;
 use crate::id::{DeliveryId, EventId, EventType, Scope, Subject, WebhookId};
 use crate::secret::Hidden;
+use crate::time::elapsed;
 
 /// The most entries that a page has, whatever was asked for.
 pub const LONGEST_PAGE: usize = 1000;
@@ -311,8 +313,16 @@ impl fmt::Debug for HistoryEntry {
     }
 }
 
+/// The instant under which something is recorded now, where the last was recorded at `last`. Clocks of machines that
+/// share a store differ a little, and history is not to go back for that.
+pub(crate) fn recorded_at(now: DateTime<Utc>, last: Option<DateTime<Utc>>) -> DateTime<Utc> {
+    last.filter(|last| *last > now && elapsed(now, *last) <= CLOCK_SKEW)
+        .unwrap_or(now)
+}
+
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
     use proptest::prelude::*;
 
     use super::*;
@@ -422,5 +432,19 @@ mod tests {
                 "{class:?}"
             );
         }
+    }
+
+    #[test]
+    fn records_go_back_only_with_a_clock_that_was_set_back() {
+        let last = DateTime::from_timestamp(1_000, 0).unwrap();
+        let at = |seconds| last + TimeDelta::seconds(seconds);
+        for (now, recorded) in [(1, 1), (0, 0), (-10, 0), (-11, -11)] {
+            assert_eq!(recorded_at(at(now), Some(last)), at(recorded));
+        }
+        let (first, end) = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC);
+        assert_eq!(
+            (recorded_at(first, Some(end)), recorded_at(end, None)),
+            (first, end)
+        );
     }
 }

@@ -26,7 +26,9 @@ pub use auto_disable::{AutoDisable, DisableReason, Disabled, FailingVerdict, fai
 pub use compression::Compression;
 pub use digest::{Digest, DigestEntry, DigestForm, Interval, IntervalError, Window};
 pub use event::{Event, EventBuilder, EventError, Fingerprint};
+pub(crate) use health::minute_of;
 pub use health::{Health, HealthLimits, HealthWarning};
+pub(crate) use history::recorded_at;
 pub use history::{
     Cursor, CursorError, Direction, HistoryEntry, HistoryPage, HistoryQuery, LONGEST_PAGE, OutcomeClass,
     PagePosition, Walk, Walked,

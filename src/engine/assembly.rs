@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Dispatcher, Listener, Timer, Upkeep, Worker};
 use crate::auth::{AuthError, AuthErrorKind, AuthProvider, AuthTools};
-use crate::delivery::{Digest, Profile, Profiles};
+use crate::delivery::{Digest, Profile, Profiles, Retention};
 use crate::id::{AuthId, EventType, HolderName};
 use crate::store::{AuthRecord, Store};
 use crate::system::{Entropy, SystemEntropy};
@@ -35,6 +35,7 @@ pub(super) struct Parts {
     pub(super) grace: Duration,
     pub(super) poll_interval: Duration,
     pub(super) listeners: Vec<Arc<dyn Listener>>,
+    pub(super) retention: Retention,
     own_auths: BTreeMap<AuthId, Arc<dyn AuthProvider>>,
     stored_auths: Mutex<HashMap<AuthId, MadeFromRecord>>,
 }
@@ -63,6 +64,7 @@ impl Engine {
                 grace: Duration::from_secs(30),
                 poll_interval: Duration::from_secs(1),
                 listeners: Vec::new(),
+                retention: Retention::default(),
                 own_auths: BTreeMap::new(),
                 stored_auths: Mutex::default(),
             },
@@ -196,6 +198,13 @@ impl EngineBuilder {
     /// database. Default 1 second.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.parts.poll_interval = interval;
+        self
+    }
+
+    /// How long what is over is kept, where an [`Upkeep`](super::Upkeep) runs; without one, nothing is removed. Default:
+    /// 30 days, bodies of what was delivered 7 days.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.parts.retention = retention;
         self
     }
 

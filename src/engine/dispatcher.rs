@@ -1,13 +1,24 @@
 //! Taking events in.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use super::RegisterError;
 use super::assembly::Parts;
 use super::registration::check_destination;
-use crate::delivery::{Attempt, Call, Event, Ids, Profile, RenderError, Target, Webhook};
+use crate::delivery::{
+    Attempt, Call, Event, Health, HistoryPage, HistoryQuery, Ids, Profile, RenderError, Target, Webhook,
+};
 use crate::id::{DeliveryId, EventId, ProfileName, Scope, WebhookId};
-use crate::store::{DeliveryRecord, Enqueued, NewDelivery, NewEvent, Replayed, StoreError};
+use crate::store::{
+    DeadReplayed, DeliveryRecord, Enqueued, NewDelivery, NewEvent, ReplayDead, Replayed, StoreError,
+};
+use crate::time::before;
+
+/// How many dead deliveries are replayed in one commit.
+const REPLAYED_AT_ONCE: usize = 256;
 
 /// How many numbers are asked of the store at once, for profiles that number deliveries.
 const NUMBERS_AT_ONCE: u32 = 256;
@@ -256,13 +267,65 @@ impl Dispatcher {
         self.parts.store.deliveries_of(scope, event).await
     }
 
-    /// Every attempt of a delivery, the first one first.
+    /// Every attempt of a delivery that is kept, the first one first.
     ///
     /// # Errors
     ///
     /// If the store fails.
     pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
         self.parts.store.attempts(id).await
+    }
+
+    /// A page of what was attempted. Where there [may be more](HistoryPage::has_more), ask again with the page's
+    /// cursor, even if it has few entries or none.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    ///
+    /// ```
+    /// # use ringback::delivery::PlainProfile;
+    /// # use ringback::engine::{Dispatcher, Engine, Registration, TokioTimer};
+    /// # use ringback::retry::Schedule;
+    /// # use ringback::store::MemoryStore;
+    /// # use ringback::transport::sender_fn;
+    /// use ringback::delivery::{HistoryQuery, OutcomeClass, PagePosition};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sender = sender_fn(|_| async { Ok(http::Response::default()) });
+    /// # let dispatcher = Engine::builder(MemoryStore::new(), sender, TokioTimer).build().dispatcher();
+    /// let mut query = HistoryQuery {
+    ///     scope: Some("tenant-7".into()),
+    ///     outcome: Some(OutcomeClass::Failed),
+    ///     ..HistoryQuery::default()
+    /// };
+    /// loop {
+    ///     let page = dispatcher.history(query.clone()).await?;
+    ///     for entry in &page.entries {
+    ///         println!("{} {}: {}", entry.attempt.request_id(), entry.kind, entry.attempt.report.outcome);
+    ///     }
+    ///     if !page.has_more {
+    ///         break;
+    ///     }
+    ///     query.page = PagePosition::After(page.after);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
+        self.parts.store.history(query).await
+    }
+
+    /// How sending to a webhook went over the last so long, by whole minutes. What is worth a warning of it is for
+    /// [`HealthLimits`](crate::delivery::HealthLimits) to say.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn health(&self, webhook: &WebhookId, window: Duration) -> Result<Health, StoreError> {
+        let now = self.parts.timer.now();
+        self.parts.store.health(webhook, before(now, window), now).await
     }
 
     /// Sends a delivery again that is dead or was delivered: at once, with the same bytes and event id, and a
@@ -273,6 +336,40 @@ impl Dispatcher {
     /// If the store fails.
     pub async fn replay(&self, id: DeliveryId) -> Result<Replayed, StoreError> {
         self.parts.store.replay(id, self.parts.timer.now()).await
+    }
+
+    /// Sends every delivery of a webhook again that is dead, or those that came to be dead since then. It goes through
+    /// them in small commits, so that sending goes on meanwhile; those that die anew after this was called are left. How
+    /// many were replayed; and, where the webhook is deleted, how many could not be.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails. What was replayed up to then is; calling again goes on with the others.
+    pub async fn replay_dead_of(
+        &self,
+        webhook: &WebhookId,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<DeadReplayed, StoreError> {
+        let mut all = DeadReplayed::default();
+        loop {
+            let request = ReplayDead {
+                webhook: webhook.clone(),
+                since,
+                after: all.next,
+                max: REPLAYED_AT_ONCE,
+            };
+            let step = self
+                .parts
+                .store
+                .replay_dead(request, self.parts.timer.now())
+                .await?;
+            all.replayed += step.replayed;
+            all.skipped += step.skipped;
+            all.next = step.next;
+            if all.next.is_none() {
+                return Ok(all);
+            }
+        }
     }
 }
 

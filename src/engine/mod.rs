@@ -51,6 +51,7 @@ mod holds;
 mod listener;
 mod registration;
 mod registry;
+mod retention;
 mod seen;
 mod tasks;
 

@@ -10,6 +10,7 @@ use futures_util::future::{Either, select, try_join_all};
 
 use super::assembly::Parts;
 use super::digests::Digester;
+use super::retention::Purging;
 use super::seen::Forgetting;
 use super::tasks::PurgingTasks;
 use super::worker::is_lasting;
@@ -26,8 +27,9 @@ const STORE_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_NAP: Duration = Duration::from_secs(60);
 
 /// Does everything that has to be done now and then: sends [digests](crate::delivery::Digest) when their windows are
-/// over, forgets keys of messages that need no longer be kept, and takes away the results of tasks, and then the tasks,
-/// when their time has come.
+/// over, forgets keys of messages that need no longer be kept, takes away the results of tasks, and then the tasks, when
+/// their time has come, and removes history and deliveries that are
+/// [over for long enough](super::EngineBuilder::retention).
 ///
 /// Run one beside the workers, in any process that has the engine. Several at once do no harm: each step is one small
 /// commit, and what one has done another finds done. Where none runs, deliveries are sent all the same, but nothing
@@ -85,7 +87,8 @@ impl Upkeep {
 
     /// Each kind of upkeep, in the order in which [`run_due`](Self::run_due) does them.
     fn passes(&self) -> Vec<Box<dyn Pass>> {
-        let mut passes: Vec<Box<dyn Pass>> = vec![Box::new(Forgetting), Box::new(PurgingTasks)];
+        let mut passes: Vec<Box<dyn Pass>> =
+            vec![Box::new(Forgetting), Box::new(PurgingTasks), Box::new(Purging)];
         let digests = self.parts.digests.values().cloned();
         passes.extend(digests.map(|digest| Box::new(Digester::new(digest)) as _));
         passes

@@ -79,6 +79,21 @@ pub(in crate::store) fn state_words(state: State) -> (&'static str, Option<&'sta
     }
 }
 
+/// The columns `ended_at` and `purgeable` of a delivery that comes to this state now.
+pub(in crate::store) fn ending(state: State, now: DateTime<Utc>) -> Option<(i64, i64)> {
+    match state {
+        State::Delivered => Some((floor(now), BODY_PURGEABLE)),
+        State::Dead(_) => Some((floor(now), ALL_PURGEABLE)),
+        State::Held | State::Pending | State::Sending => None,
+    }
+}
+
+/// In the column `purgeable`: the body can go next.
+pub(in crate::store) const BODY_PURGEABLE: i64 = 1;
+
+/// In the column `purgeable`: the delivery can go as a whole. If it was delivered, its body has gone.
+pub(in crate::store) const ALL_PURGEABLE: i64 = 2;
+
 pub(in crate::store) fn state(word: &str, reason: Option<&str>) -> Result<State, Unreadable> {
     Ok(match (word, reason) {
         ("held", None) => State::Held,

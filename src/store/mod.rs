@@ -40,7 +40,7 @@ pub use digests::{Chunk, DigestStore, SealedWindow, TakeChunk, Update, WindowNo}
 pub use encryption::{EncryptionKey, EncryptionKeyError, EncryptionKeys, KeyId};
 pub use error::{StoreError, StoreErrorKind};
 pub use holds::{HoldKey, Release};
-pub use inspect::{DeliveryRecord, Inspect, Replayed};
+pub use inspect::{DeadReplayed, DeliveryRecord, Inspect, Purged, ReplayDead, Replayed};
 pub use memory::MemoryStore;
 pub use seen::{Seen, SeenClaim, SeenKey, SeenStore};
 #[cfg(feature = "sqlite")]

@@ -9,14 +9,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::SeededEntropy;
-use crate::delivery::{Attempt, Interval, Webhook};
+use crate::delivery::{Attempt, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
 use crate::engine::Timer;
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
-    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Release, Replayed, Saved, SealedWindow,
-    Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, StoreErrorKind, Switch, Switched, TakeChunk,
-    TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
+    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeadReplayed, DeliveryRecord, DeliveryStore,
+    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Purged, Release, ReplayDead,
+    Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, StoreErrorKind,
+    Switch, Switched, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake,
+    WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -362,6 +363,35 @@ impl<S: Inspect + ?Sized> Inspect for FaultyStore<S> {
 
     async fn replay(&self, id: DeliveryId, now: DateTime<Utc>) -> Result<Replayed, StoreError> {
         self.through("replay", || self.store.replay(id, now)).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
+        self.through("history", || self.store.history(query)).await
+    }
+
+    async fn health(
+        &self,
+        webhook: &WebhookId,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Health, StoreError> {
+        self.through("health", || self.store.health(webhook, since, now))
+            .await
+    }
+
+    async fn replay_dead(&self, request: ReplayDead, now: DateTime<Utc>) -> Result<DeadReplayed, StoreError> {
+        self.through("replay_dead", || self.store.replay_dead(request, now))
+            .await
+    }
+
+    async fn purge(
+        &self,
+        retention: &Retention,
+        max: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Purged, StoreError> {
+        self.through("purge", || self.store.purge(retention, max, now))
+            .await
     }
 }
 

@@ -8,7 +8,9 @@ use chrono::DateTime;
 use http::{HeaderValue, Request, Response};
 use proptest::prelude::*;
 use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
-use ringback::delivery::{Event, EventBuilder, HistoryEntry, Ids, Profile, RenderError};
+use ringback::delivery::{
+    Direction, Event, EventBuilder, HistoryEntry, HistoryQuery, Ids, Profile, RenderError,
+};
 use ringback::engine::{Engine, EnqueueError, Registration, TokioTimer};
 use ringback::id::DeliveryId;
 use ringback::json::{self, Maybe, OpaqueId, RawJson};
@@ -228,25 +230,13 @@ async fn truvs_history_is_written_in_truvs_shape() {
     let id = dispatcher.enqueue(event).await.unwrap().deliveries[0];
     rig.work_until_final(id).await;
 
-    let record = dispatcher.delivery_record(id).await.unwrap().unwrap();
-    let entries: Vec<_> = dispatcher
-        .attempts(id)
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|attempt| HistoryEntry {
-            recorded_at: attempt.report.finished_at(),
-            attempt,
-            accepted: false,
-            retry_at: None,
-            scope: record.event.scope().clone(),
-            event: record.event.id().clone(),
-            kind: record.event.kind().clone(),
-            subject: None,
-            target: record.target.clone(),
-            body: Some(record.body.clone()),
-        })
-        .collect();
+    let query = HistoryQuery {
+        webhook: Some(webhook.id.clone()),
+        direction: Direction::OldestFirst,
+        bodies: true,
+        ..HistoryQuery::default()
+    };
+    let entries = dispatcher.history(query).await.unwrap().entries;
     let records: Vec<_> = entries
         .iter()
         .map(|entry| truv::WebhookRequestRecord::of(&webhook, entry))

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::events::{Events, Recorded};
+use super::history::Log;
 use super::holds::Holds;
 use super::lanes::{LaneNo, Lanes};
+use super::purge::Over;
 use super::row::{Route, Row};
 use crate::delivery::{DeadReason, Event, LaneRules, State, Target, Webhook};
 use crate::id::{DeliveryId, EventId, Fence, Scope, WebhookId};
@@ -23,6 +25,10 @@ pub(super) struct Book {
     pub(super) lanes: Lanes,
     pub(super) holds: Holds,
     pub(super) leases: BTreeSet<(DateTime<Utc>, DeliveryId)>,
+    pub(super) log: Log,
+    pub(super) over: Over,
+    /// Those of each webhook that are dead.
+    pub(super) dead: BTreeMap<WebhookId, BTreeSet<DeliveryId>>,
     forgettable: VecDeque<Forgettable>,
     keep_finals: usize,
     pub(super) last_id: i64,
@@ -33,8 +39,8 @@ pub(super) struct Book {
 enum Forgettable {
     /// A delivery that ended, and how often it had ended by then: it may have been replayed since.
     Delivery(DeliveryId, u32),
-    /// An event without deliveries.
-    Event(Scope, EventId),
+    /// An event without deliveries, and when it was enqueued: another of that id may have come since.
+    Event(DateTime<Utc>, Scope, EventId),
 }
 
 impl Book {
@@ -77,8 +83,9 @@ impl Book {
             .map(|delivery| self.add(Arc::clone(&event), delivery, now))
             .collect();
         if ids.is_empty() {
+            self.over.add_bare(&event, now);
             self.forgettable
-                .push_back(Forgettable::Event(event.scope().clone(), event.id().clone()));
+                .push_back(Forgettable::Event(now, event.scope().clone(), event.id().clone()));
         }
         let deliveries = ids.clone();
         self.events.insert(
@@ -121,8 +128,11 @@ impl Book {
             awaits: None,
             due: now,
             created_at: now,
+            attempted: 0,
             history: Vec::new(),
             ends: 0,
+            ended_at: None,
+            bodiless: false,
         };
         let hold = lane.and_then(|lane| self.hold_over(&row, lane));
         self.rows.insert(id, row);
@@ -132,7 +142,7 @@ impl Book {
                 self.requeue(lane, now); // a call may have changed its limits
             }
             Some(_) => self.wait(id, now, now),
-            None => self.end(id, DeadReason::WebhookDeleted),
+            None => self.end(id, DeadReason::WebhookDeleted, now),
         }
         id
     }
@@ -172,14 +182,19 @@ impl Book {
         self.requeue(lane, now);
     }
 
-    pub(super) fn end(&mut self, id: DeliveryId, reason: DeadReason) {
-        self.finish(id, State::Dead(reason));
+    pub(super) fn end(&mut self, id: DeliveryId, reason: DeadReason, now: DateTime<Utc>) {
+        self.finish(id, State::Dead(reason), now);
     }
 
-    pub(super) fn finish(&mut self, id: DeliveryId, state: State) {
+    pub(super) fn finish(&mut self, id: DeliveryId, state: State, now: DateTime<Utc>) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.go(state);
         row.ends += 1;
+        row.ended_at = Some(now);
+        self.over.add(id, state, now);
+        if let (State::Dead(_), Some(webhook)) = (state, row.served_webhook()) {
+            self.dead.entry(webhook.clone()).or_default().insert(id);
+        }
         self.forgettable.push_back(Forgettable::Delivery(id, row.ends));
     }
 
@@ -187,7 +202,7 @@ impl Book {
         while self.forgettable.len() > self.keep_finals {
             match self.forgettable.pop_front() {
                 None => return,
-                Some(Forgettable::Event(scope, event)) => self.events.remove(&scope, &event),
+                Some(Forgettable::Event(at, scope, event)) => self.forget_bare(at, scope, event),
                 Some(Forgettable::Delivery(id, ends)) => self.forget(id, ends),
             }
         }
@@ -201,8 +216,40 @@ impl Book {
         {
             return; // replayed since
         }
+        self.forget_final(id);
+    }
+
+    /// Forgets an event without deliveries, if it has not been forgotten.
+    fn forget_bare(&mut self, at: DateTime<Utc>, scope: Scope, event: EventId) {
+        if let Some((_, scope, event)) = self.over.take_bare(at, scope, event) {
+            self.events.remove(&scope, &event);
+        }
+    }
+
+    /// Forgets a delivery that is final, with all that belongs to it.
+    pub(super) fn forget_final(&mut self, id: DeliveryId) {
+        self.unend(id);
         let Some(row) = self.rows.remove(&id) else { return };
+        for seq in &row.history {
+            self.log.records.remove(seq);
+        }
         self.events.remove_delivery(&row.event, id);
+    }
+
+    /// Strikes a delivery off the lists of what is final.
+    pub(super) fn unend(&mut self, id: DeliveryId) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        if let Some(ended_at) = row.ended_at.take() {
+            self.over.remove(id, ended_at);
+        }
+        if let Some(webhook) = row.served_webhook()
+            && let Some(dead) = self.dead.get_mut(webhook)
+        {
+            dead.remove(&id);
+            if dead.is_empty() {
+                self.dead.remove(webhook);
+            }
+        }
     }
 
     pub(super) fn requeue_lane_of(&mut self, id: DeliveryId, now: DateTime<Utc>) {

@@ -62,7 +62,7 @@ impl Book {
                 .take(BURIED_AT_ONCE)
                 .collect();
             for id in buried {
-                self.end(id, DeadReason::WebhookDeleted);
+                self.end(id, DeadReason::WebhookDeleted, request.now);
             }
             self.lanes.served(lane);
             return self.requeue(lane, request.now);
@@ -131,12 +131,12 @@ impl Book {
             let Some(row) = self.rows.get_mut(&id) else {
                 continue;
             };
-            row.record(AttemptReport {
+            let report = AttemptReport {
                 started_at: row.claimed_at,
                 duration: elapsed(row.claimed_at, now),
                 outcome: Outcome::Interrupted,
                 excerpt: Bytes::new(),
-            });
+            };
             row.first_failure.get_or_insert(now);
             row.interrupted = true;
             self.leave_flight(id);
@@ -148,6 +148,7 @@ impl Book {
             } else {
                 self.wait(id, now, now);
             }
+            self.record(id, report, now);
         }
     }
 

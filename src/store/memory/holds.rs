@@ -251,7 +251,7 @@ impl Book {
     fn let_one_go(&mut self, id: DeliveryId, from: HoldNo, lifted: Lifted, now: DateTime<Utc>) {
         let Some(row) = self.rows.get(&id) else { return };
         if id <= lifted.last && !lifted.release.includes(row.created_at) {
-            return self.end(id, DeadReason::Expired);
+            return self.end(id, DeadReason::Expired, now);
         }
         let of_lane = row
             .lane

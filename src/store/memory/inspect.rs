@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::book::Book;
-use crate::delivery::{Attempt, Target};
+use crate::delivery::Target;
 use crate::id::{DeliveryId, EventId, Scope};
-use crate::store::{DeliveryRecord, Replayed};
+use crate::store::{DeadReplayed, DeliveryRecord, ReplayDead, Replayed};
 
 impl Book {
     pub(super) fn delivery(&self, id: DeliveryId) -> Option<DeliveryRecord> {
@@ -23,22 +23,6 @@ impl Book {
             .collect()
     }
 
-    pub(super) fn attempts(&self, id: DeliveryId) -> Vec<Attempt> {
-        let history = self
-            .rows
-            .get(&id)
-            .map(|row| row.history.as_slice())
-            .unwrap_or_default();
-        (1..)
-            .zip(history)
-            .map(|(number, report)| Attempt {
-                delivery: id,
-                number,
-                report: report.clone(),
-            })
-            .collect()
-    }
-
     pub(super) fn replay(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Replayed {
         let Some(row) = self.rows.get(&id) else {
             return Replayed::Unknown;
@@ -46,7 +30,10 @@ impl Book {
         if !row.state.is_final() {
             return Replayed::NotFinal(row.state);
         }
-        let lane = match row.show(id).target {
+        if row.bodiless {
+            return Replayed::BodyPurged;
+        }
+        let lane = match row.target() {
             // The webhook may have been registered anew since, in a lane of its own.
             target @ (Target::Webhook(_) | Target::Test(_)) => {
                 let event = Arc::clone(&row.event);
@@ -62,7 +49,33 @@ impl Book {
         row.attempts = 0;
         row.first_failure = None;
         row.interrupted = false;
+        self.unend(id);
         self.wait(id, now, now);
         Replayed::Done
+    }
+
+    pub(super) fn replay_dead(&mut self, request: &ReplayDead, now: DateTime<Utc>) -> DeadReplayed {
+        let max = request.max.max(1);
+        let dead = self.dead.get(&request.webhook).into_iter().flatten().copied();
+        let after = request.after;
+        let dead: Vec<_> = dead
+            .filter(|id| after.is_none_or(|after| *id > after))
+            .take(max)
+            .collect();
+        let mut answer = DeadReplayed {
+            next: dead.last().filter(|_| dead.len() == max).copied(),
+            ..DeadReplayed::default()
+        };
+        for id in dead {
+            let ended_at = self.rows.get(&id).and_then(|row| row.ended_at);
+            if request.since.is_some_and(|since| ended_at < Some(since)) {
+                continue;
+            }
+            match self.replay(id, now) {
+                Replayed::Done => answer.replayed += 1,
+                _ => answer.skipped += 1,
+            }
+        }
+        answer
     }
 }

@@ -4,9 +4,11 @@ mod book;
 mod claims;
 mod digests;
 mod events;
+mod history;
 mod holds;
 mod inspect;
 mod lanes;
+mod purge;
 mod registrations;
 mod row;
 mod seen;
@@ -27,12 +29,13 @@ use self::digests::Digests;
 use self::seen::SeenKeys;
 use self::tasks::Tasks;
 use super::{
-    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Release, Replayed, Saved, SealedWindow,
-    Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch, Switched, TakeChunk, TaskPause,
-    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
+    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeadReplayed, DeliveryRecord, DeliveryStore,
+    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Purged, Release, ReplayDead,
+    Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch,
+    Switched, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore,
+    WindowNo,
 };
-use crate::delivery::{Attempt, Interval, Webhook};
+use crate::delivery::{Attempt, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::task::TaskProgress;
 
@@ -349,10 +352,38 @@ impl Inspect for MemoryStore {
         Ok(self.state().book.attempts(id))
     }
 
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
+        Ok(self.state().book.history(&query))
+    }
+
+    async fn health(
+        &self,
+        webhook: &WebhookId,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Health, StoreError> {
+        Ok(self.state().book.health(webhook, since, now))
+    }
+
     async fn replay(&self, id: DeliveryId, now: DateTime<Utc>) -> Result<Replayed, StoreError> {
         let replayed = self.state().book.replay(id, now);
         self.wake.ring();
         Ok(replayed)
+    }
+
+    async fn replay_dead(&self, request: ReplayDead, now: DateTime<Utc>) -> Result<DeadReplayed, StoreError> {
+        let replayed = self.state().book.replay_dead(&request, now);
+        self.wake.ring();
+        Ok(replayed)
+    }
+
+    async fn purge(
+        &self,
+        retention: &Retention,
+        max: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Purged, StoreError> {
+        Ok(self.state().book.purge(retention, max, now))
     }
 }
 

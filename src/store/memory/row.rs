@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use super::history::Seq;
 use super::lanes::LaneNo;
-use crate::delivery::{AttemptReport, Call, Event, State, Target};
+use crate::delivery::{Call, Event, State, Target};
 use crate::id::{DeliveryId, Fence, WebhookId};
 use crate::store::DeliveryRecord;
 
@@ -27,8 +28,15 @@ pub(super) struct Row {
     pub(super) awaits: Option<u64>,
     pub(super) due: DateTime<Utc>,
     pub(super) created_at: DateTime<Utc>,
-    pub(super) history: Vec<AttemptReport>,
+    /// How many attempts there ever were.
+    pub(super) attempted: u32,
+    /// Those that are kept, in order.
+    pub(super) history: Vec<Seq>,
     pub(super) ends: u32,
+    /// When it came to be final, while it is.
+    pub(super) ended_at: Option<DateTime<Utc>>,
+    /// Whether it was delivered so long ago that its bytes are gone.
+    pub(super) bodiless: bool,
 }
 
 pub(super) enum Route {
@@ -47,21 +55,40 @@ impl Row {
         self.state = next;
     }
 
-    pub(super) fn record(&mut self, report: AttemptReport) {
-        self.attempts = self.attempts.saturating_add(1);
-        self.history.push(report);
+    pub(super) fn kept_body(&self) -> Option<Bytes> {
+        let body = self.body.as_ref().unwrap_or(self.event.body());
+        (!self.bodiless).then(|| body.clone())
+    }
+
+    pub(super) fn target(&self) -> Target {
+        match &self.route {
+            Route::Webhook(webhook) => Target::Webhook(webhook.clone()),
+            Route::Call(call) => Target::Call((**call).clone()),
+            Route::Test(webhook) => Target::Test(webhook.clone()),
+        }
+    }
+
+    pub(super) fn webhook(&self) -> Option<&WebhookId> {
+        match &self.route {
+            Route::Webhook(webhook) | Route::Test(webhook) => Some(webhook),
+            Route::Call(_) => None,
+        }
+    }
+
+    /// The webhook it goes to, unless it is there to try it out.
+    pub(super) fn served_webhook(&self) -> Option<&WebhookId> {
+        match &self.route {
+            Route::Webhook(webhook) => Some(webhook),
+            Route::Call(_) | Route::Test(_) => None,
+        }
     }
 
     pub(super) fn show(&self, id: DeliveryId) -> DeliveryRecord {
         DeliveryRecord {
             id,
             event: Arc::clone(&self.event),
-            body: self.body.as_ref().unwrap_or(self.event.body()).clone(),
-            target: match &self.route {
-                Route::Webhook(webhook) => Target::Webhook(webhook.clone()),
-                Route::Call(call) => Target::Call((**call).clone()),
-                Route::Test(webhook) => Target::Test(webhook.clone()),
-            },
+            body: self.kept_body(),
+            target: self.target(),
             state: self.state,
             attempts: self.attempts,
             first_failure: self.first_failure,

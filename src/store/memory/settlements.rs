@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 
 use super::book::Book;
 use super::row::{Route, Row};
-use crate::delivery::{DeadReason, DisableReason, LaneKey, Outcome, Runs, State, failing_since};
+use crate::delivery::{
+    AttemptReport, DeadReason, DisableReason, LaneKey, Outcome, Runs, State, failing_since,
+};
 use crate::id::{DeliveryId, Fence};
 use crate::store::{Next, Settled, Settlement};
 
@@ -24,13 +26,13 @@ impl Book {
         row.interrupted = false;
         let awaited = row.awaits;
         let outcome = attempt.as_ref().map(|attempt| attempt.outcome);
-        if let Some(attempt) = attempt {
-            if next != Next::Delivered {
+        if let Some(attempt) = &attempt {
+            let delivered = next == Next::Delivered;
+            if !delivered {
                 row.first_failure.get_or_insert(attempt.finished_at());
             }
-            row.record(attempt);
+            self.note_fate(id, attempt, delivered);
         }
-        self.note_fate(id, next == Next::Delivered, outcome.is_some());
         self.leave_flight(id);
         let tick = self.runs_of(id).map(|runs| {
             match outcome {
@@ -41,17 +43,20 @@ impl Book {
             runs.tick(now)
         });
         match next {
-            Next::Delivered => self.finish(id, State::Delivered),
+            Next::Delivered => self.finish(id, State::Delivered, now),
             Next::Retry(due) if outcome.is_none() && awaited.is_some() => {
                 self.await_run(id, None, tick.map_or(due, |tick| tick.max(due)), now);
             }
             Next::Retry(due) => self.wait(id, due, now),
             Next::AwaitRun => self.await_run(id, None, tick.unwrap_or(now), now),
-            Next::Exhausted => self.end(id, DeadReason::Exhausted),
+            Next::Exhausted => self.end(id, DeadReason::Exhausted, now),
             Next::Gone => {
-                self.end(id, DeadReason::Gone);
+                self.end(id, DeadReason::Gone, now);
                 self.disable_gone(id, now);
             }
+        }
+        if let Some(attempt) = attempt {
+            self.record(id, attempt, now);
         }
         self.requeue_lane_of(id, now);
         self.forget_oldest();
@@ -74,10 +79,10 @@ impl Book {
         Settled::Done
     }
 
-    /// Notes on the webhook how the attempt went that was recorded last.
-    fn note_fate(&mut self, id: DeliveryId, delivered: bool, attempted: bool) {
-        if let Some(row) = self.rows.get(&id).filter(|_| attempted)
-            && let (Route::Webhook(_), Some(lane), Some(attempt)) = (&row.route, row.lane, row.history.last())
+    /// Notes on the webhook how an attempt went.
+    fn note_fate(&mut self, id: DeliveryId, attempt: &AttemptReport, delivered: bool) {
+        if let Some(row) = self.rows.get(&id)
+            && let (Route::Webhook(_), Some(lane)) = (&row.route, row.lane)
         {
             let waiting = self.lanes.get(lane);
             waiting.failing_since = failing_since(waiting.failing_since, attempt, delivered);

@@ -46,7 +46,7 @@ const ENCRYPTED: &[Encrypted] = &[
     },
     Encrypted {
         table: "attempts",
-        by: "delivery",
+        by: "seq",
         row: &["delivery", "number"],
         columns: &["attempts.excerpt"],
     },

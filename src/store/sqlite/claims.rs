@@ -8,9 +8,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::attempts;
+use super::attempts::{Attempted, Consequence, Log};
 use super::cache::Cache;
-use super::codec::{ceil, floor, instant, limit, optional_instant, state_words, unsigned, whole};
+use super::codec::{ceil, ending, floor, instant, limit, optional_instant, state_words, unsigned, whole};
 use super::contents;
 use super::core::{Core, advance, last};
 use super::database::Database;
@@ -18,7 +18,8 @@ use super::events::event;
 use super::fault::Fault;
 use super::holds;
 use super::lanes::{LaneNo, Lanes, next_ready};
-use crate::delivery::{AttemptReport, CLOCK_SKEW, DeadReason, Event, Outcome};
+use super::words::{WordNo, Words};
+use crate::delivery::{AttemptReport, CLOCK_SKEW, DeadReason, Event, Outcome, State};
 use crate::id::{DeliveryId, Fence};
 use crate::store::holds::MOVED_AT_ONCE;
 use crate::store::waiting::AWAITS_RUN;
@@ -42,7 +43,12 @@ macro_rules! head_columns {
 impl Core {
     pub(super) fn claim(&mut self, request: &ClaimRequest) -> Result<Vec<Claimed>, Fault> {
         let Self {
-            conn, cache, clock, ..
+            conn,
+            cache,
+            words,
+            clock,
+            longest_tail,
+            ..
         } = self;
         let now = whole(request.now);
         let mut lanes = Lanes::new(conn, now);
@@ -51,7 +57,7 @@ impl Core {
         if was_set_back {
             lanes.ask_anew()?;
         }
-        interrupt_expired(conn, &mut lanes, request.max, now)?;
+        interrupt_expired(conn, words, *longest_tail, &mut lanes, request.max, now)?;
         holds::move_held(conn, &mut lanes, MOVED_AT_ONCE)?;
         lanes.requeue()?;
         lanes.open_due()?;
@@ -65,7 +71,7 @@ impl Core {
             for ((served, lane), turn) in ready.iter().copied().enumerate().zip(first_turn..) {
                 let share = (request.max - heads.len()).div_ceil(ready.len() - served);
                 let is_served = if lanes.get(lane)?.doomed {
-                    bury(conn, lane)?;
+                    bury(conn, lane, now)?;
                     true
                 } else {
                     take(conn, &mut lanes, lane, share, request, now, &mut heads)?
@@ -79,7 +85,7 @@ impl Core {
         let mut events = BTreeMap::new();
         let claimed = heads
             .into_iter()
-            .map(|head| head.claimed(conn, cache, &mut events));
+            .map(|head| head.claimed(conn, cache, words, &mut events));
         // What cannot be read, perhaps because a newer version wrote it, holds up itself and no other: it stays claimed
         // until its lease ends, and is tried again then.
         claimed
@@ -107,19 +113,31 @@ impl Core {
 /// Counts attempts whose worker never reported back, and lets their deliveries wait for their turn again.
 fn interrupt_expired(
     conn: &Database,
+    words: &mut Words,
+    longest_tail: u32,
     lanes: &mut Lanes<'_>,
     max: usize,
     now: DateTime<Utc>,
 ) -> Result<(), Fault> {
     let mut select = conn.prepare_cached(
-        "SELECT id, lane, claimed_at, history FROM deliveries
+        "SELECT id, lane, claimed_at, history, last_attempt, webhook, test, scope, kind FROM deliveries
          WHERE state = 'sending' AND lease_ends <= ?1 ORDER BY lease_ends, id LIMIT ?2",
     )?;
     let expired = select.query_map((floor(now), limit(max)), |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        let attempted = Attempted {
+            delivery: row.get(0)?,
+            number: row.get::<_, u32>(3)?.saturating_add(1),
+            previous: row.get(4)?,
+            webhook: row.get(5)?,
+            test: row.get(6)?,
+            scope: row.get(7)?,
+            kind: row.get(8)?,
+        };
+        Ok((attempted, row.get(1)?, row.get(2)?))
     })?;
-    let expired: Vec<(i64, LaneNo, i64, u32)> = expired.collect::<Result<_, _>>()?;
-    for (id, lane, claimed_at, history) in expired {
+    let expired: Vec<(Attempted, LaneNo, i64)> = expired.collect::<Result<_, _>>()?;
+    let mut log = Log::new(conn, words, now);
+    for (attempted, lane, claimed_at) in expired {
         let started_at = instant(claimed_at, "claimed_at")?;
         let report = AttemptReport {
             started_at,
@@ -127,32 +145,36 @@ fn interrupt_expired(
             outcome: Outcome::Interrupted,
             excerpt: Bytes::new(),
         };
-        attempts::record(conn, id, history.saturating_add(1), &report)?;
-        let waits = lanes.get(lane)?.interrupted(DeliveryId(id), now);
+        let waits = lanes.get(lane)?.interrupted(DeliveryId(attempted.delivery), now);
+        let attempt = log.record(&attempted, &report, Consequence::RetryAt(waits.due))?;
         conn.prepare_cached(
             "UPDATE deliveries SET state = ?6, held_by = ?7, rank = ?2, due = ?3, awaits = ?4, attempts = attempts + 1,
-                history = history + 1, first_failure = coalesce(first_failure, ?5), interrupted = 1
+                history = history + 1, first_failure = coalesce(first_failure, ?5), interrupted = 1,
+                last_attempt = ?8
              WHERE id = ?1",
         )?
         .execute((
-            id,
+            attempted.delivery,
             waits.rank,
             waits.due,
             waits.awaits,
             floor(now),
             state_words(waits.state).0,
             waits.held_by,
+            attempt,
         ))?;
     }
-    Ok(())
+    log.close(longest_tail)
 }
 
-fn bury(conn: &Connection, lane: LaneNo) -> Result<(), Fault> {
+fn bury(conn: &Connection, lane: LaneNo, now: DateTime<Utc>) -> Result<(), Fault> {
+    let reason = DeadReason::WebhookDeleted;
+    let (ended_at, purgeable) = ending(State::Dead(reason), now).unzip();
     conn.prepare_cached(
-        "UPDATE deliveries SET state = 'dead', reason = ?2 WHERE id IN
+        "UPDATE deliveries SET state = 'dead', reason = ?2, ended_at = ?4, purgeable = ?5 WHERE id IN
             (SELECT id FROM deliveries WHERE lane = ?1 AND state = 'pending' ORDER BY rank, id LIMIT ?3)",
     )?
-    .execute((lane, DeadReason::WebhookDeleted.as_str(), BURIED_AT_ONCE))?;
+    .execute((lane, reason.as_str(), BURIED_AT_ONCE, ended_at, purgeable))?;
     Ok(())
 }
 
@@ -222,7 +244,7 @@ struct Head {
     interrupted: bool,
     due: DateTime<Utc>,
     own: bool,
-    webhook: Option<String>,
+    webhook: Option<WordNo>,
     test: bool,
     /// Of its lane.
     failing_since: Option<DateTime<Utc>>,
@@ -250,6 +272,7 @@ impl Head {
         self,
         conn: &Database,
         cache: &mut Cache,
+        words: &mut Words,
         events: &mut BTreeMap<i64, Arc<Event>>,
     ) -> Result<Claimed, Fault> {
         let event = match events.entry(self.event) {
@@ -257,7 +280,11 @@ impl Head {
             Entry::Vacant(place) => Arc::clone(place.insert(event(conn, self.event)?)),
         };
         let contents = contents::read(conn, self.id, self.own)?;
-        let target = match (&self.webhook, contents.call) {
+        let webhook = match self.webhook {
+            Some(webhook) => Some(words.text(conn, webhook)?),
+            None => None,
+        };
+        let target = match (&webhook, contents.call) {
             (Some(id), None) if self.test => cache.webhook(conn, id)?.map(ClaimedTarget::Test),
             (Some(id), None) => cache.webhook(conn, id)?.map(ClaimedTarget::Webhook),
             (None, call) => call.map(|call| ClaimedTarget::Call(Arc::new(call))),

@@ -43,6 +43,7 @@ pub(super) struct Settings {
     pub(super) durability: Durability,
     pub(super) busy_timeout: Duration,
     pub(super) page_cache: usize,
+    pub(super) longest_tail: u32,
 }
 
 impl Default for Settings {
@@ -51,6 +52,7 @@ impl Default for Settings {
             durability: Durability::Full,
             busy_timeout: Duration::from_secs(10),
             page_cache: 32 << 20,
+            longest_tail: 1024,
         }
     }
 }

@@ -5,9 +5,10 @@ use futures_channel::oneshot;
 use rusqlite::Connection;
 
 use super::cache::Cache;
-use super::connection::{self, Durability};
+use super::connection::{self, Durability, Settings};
 use super::database::Database;
 use super::fault::Fault;
+use super::words::Words;
 use crate::store::{StoreError, Wake};
 
 /// A connection and what goes with it. The methods that do the work of the store traits are in the modules of
@@ -15,6 +16,9 @@ use crate::store::{StoreError, Wake};
 pub(super) struct Core {
     pub(super) conn: Database,
     pub(super) cache: Cache,
+    pub(super) words: Words,
+    /// How many attempts may be recorded before they are filed.
+    pub(super) longest_tail: u32,
     pub(super) rings: Rings,
     /// What commits are worth that make promises, and what the next one is worth as things are set.
     durability: Durability,
@@ -38,7 +42,8 @@ pub(super) enum Access {
     /// Nothing.
     Reads,
     /// It takes a lease, or records that one has ended. A power failure may undo that, since it ends the holder
-    /// too: all who have the file open run on one machine. So there is no need to wait for the disk.
+    /// too: all who have the file open run on one machine. Or it removes what need not be kept, which can be done again.
+    /// So there is no need to wait for the disk.
     Leases,
     /// It makes a promise.
     Writes,
@@ -100,10 +105,13 @@ where
 }
 
 impl Core {
-    pub(super) fn new(conn: Database, durability: Durability, wake: Wake, task_wake: Wake) -> Self {
+    pub(super) fn new(conn: Database, settings: Settings, wake: Wake, task_wake: Wake) -> Self {
+        let durability = settings.durability;
         Self {
             conn,
             cache: Cache::default(),
+            words: Words::default(),
+            longest_tail: settings.longest_tail,
             rings: Rings::default(),
             durability,
             synchronous: durability,
@@ -192,6 +200,7 @@ impl Core {
     fn roll_back(&mut self) {
         self.rings = Rings::default();
         self.cache.forget();
+        self.words.forget();
         if !self.conn.is_autocommit() {
             // Should this fail, the next BEGIN fails too, and its callers hear of it.
             let _ = self.conn.execute_batch("ROLLBACK");

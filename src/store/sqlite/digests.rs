@@ -152,7 +152,8 @@ impl Core {
         if self.chunks_taken(window)? != Some(number) || !self.has_user(window, through)? {
             return Ok(None);
         }
-        let (mut answers, sooner) = events::enqueue(&self.conn, std::slice::from_ref(notification), now)?;
+        let notification = std::slice::from_ref(notification);
+        let (mut answers, sooner) = events::enqueue(&self.conn, &mut self.words, notification, now)?;
         self.rings.deliveries |= sooner;
         let enqueued = answers.pop();
         if matches!(enqueued, Some(Enqueued::Fresh(_) | Enqueued::Duplicate(_))) {

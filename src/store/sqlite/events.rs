@@ -6,15 +6,16 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
 
-use super::codec::{floor, header_lines, headers, limit, state_words, whole};
+use super::codec::{ending, floor, header_lines, headers, limit, state_words, whole};
 use super::contents;
 use super::core::{advance, last};
 use super::database::Database;
 use super::fault::Fault;
 use super::holds;
 use super::lanes::Lanes;
+use super::words::{Role, WordNo, Words};
 use crate::delivery::{DeadReason, Event, Fingerprint, State, Target};
-use crate::id::{DeliveryId, EventId, EventType, Scope, Subject, WebhookId};
+use crate::id::{DeliveryId, EventId, EventType, Scope, Subject};
 use crate::store::holds::moved_with;
 use crate::store::{Enqueued, NewDelivery, NewEvent};
 
@@ -42,6 +43,7 @@ impl From<NewEvent> for Prepared {
 /// Takes in events. The answers, and whether a lane has come to have work.
 pub(super) fn enqueue(
     conn: &Database,
+    words: &mut Words,
     events: &[Prepared],
     now: DateTime<Utc>,
 ) -> Result<(Vec<Enqueued>, bool), Fault> {
@@ -51,13 +53,23 @@ pub(super) fn enqueue(
     let mut lanes = Lanes::new(conn, now);
     let mut answers = Vec::with_capacity(events.len());
     for new in events {
-        let Some(event) = insert_event(conn, new, next_id)? else {
+        let Some(event) = insert_event(conn, new, next_id, now)? else {
             answers.push(known(conn, new)?);
             continue;
         };
         let first = next_id;
+        let event = Inserted {
+            id: event,
+            event: &new.event,
+            scope: words.number(conn, Role::Scope, new.event.scope().as_str())?,
+            kind: words.number(conn, Role::Kind, new.event.kind().as_str())?,
+        };
         for delivery in &new.deliveries {
-            insert_delivery(conn, &mut lanes, next_id, (event, &new.event), delivery, now)?;
+            let webhook = match delivery.target.webhook() {
+                Some(webhook) => Some(words.number(conn, Role::Webhook, webhook.as_str())?),
+                None => None,
+            };
+            insert_delivery(conn, &mut lanes, next_id, &event, webhook, delivery, now)?;
             next_id += 1;
         }
         answers.push(Enqueued::Fresh((first..next_id).map(DeliveryId).collect()));
@@ -70,16 +82,29 @@ pub(super) fn enqueue(
     Ok((answers, lanes.requeue()?))
 }
 
+/// An event's row, and its words.
+struct Inserted<'e> {
+    id: i64,
+    event: &'e Event,
+    scope: WordNo,
+    kind: WordNo,
+}
+
 /// The row id of the event, if its id was not taken.
-fn insert_event(conn: &Database, new: &Prepared, first_delivery: i64) -> Result<Option<i64>, Fault> {
+fn insert_event(
+    conn: &Database,
+    new: &Prepared,
+    first_delivery: i64,
+    now: DateTime<Utc>,
+) -> Result<Option<i64>, Fault> {
     let event = &new.event;
     let row = [event.scope().as_str().as_bytes(), event.id().as_str().as_bytes()];
     let headers = header_lines(event.headers()).map(|lines| conn.seal(HEADERS, &row, &lines));
     let inserted = conn
         .prepare_cached(
             "INSERT INTO events (scope, event_id, kind, subject, media_type, headers, fingerprint,
-                first_delivery, deliveries, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (scope, event_id) DO NOTHING",
+                first_delivery, deliveries, bare_since, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (scope, event_id) DO NOTHING",
         )?
         .execute((
             event.scope().as_str(),
@@ -91,6 +116,7 @@ fn insert_event(conn: &Database, new: &Prepared, first_delivery: i64) -> Result<
             conn.seal(FINGERPRINT, &row, &new.fingerprint.0)?,
             first_delivery,
             limit(new.deliveries.len()),
+            new.deliveries.is_empty().then_some(floor(now)),
             conn.seal(BODY, &row, event.body())?,
         ))?;
     Ok((inserted > 0).then(|| conn.last_insert_rowid()))
@@ -118,23 +144,23 @@ fn insert_delivery(
     conn: &Database,
     lanes: &mut Lanes<'_>,
     id: i64,
-    (event, about): (i64, &Event),
+    event: &Inserted<'_>,
+    webhook: Option<WordNo>,
     new: &NewDelivery,
     now: DateTime<Utc>,
 ) -> Result<(), Fault> {
     let is_test = new.target.is_test();
     let lane = match &new.target {
         Target::Webhook(webhook) | Target::Test(webhook) => {
-            lanes.of_webhook(webhook, is_test, about.scope())?
+            lanes.of_webhook(webhook, is_test, event.event.scope())?
         }
         Target::Call(call) => Some(lanes.open(new.target.lane(), call.into())?),
     };
-    let webhook = new.target.webhook().map(WebhookId::as_str);
     let due = floor(now);
     let hold = match lane {
         Some(lane) => match lanes.get(lane)?.hold {
             Some((hold, _)) => Some(hold),
-            None => holds::of_subject(conn, about.scope(), about.subject())?,
+            None => holds::of_subject(conn, event.event.scope(), event.event.subject())?,
         },
         None => None,
     };
@@ -144,14 +170,29 @@ fn insert_delivery(
         None => (State::Dead(DeadReason::WebhookDeleted), due),
     };
     let (word, reason) = state_words(state);
+    let (ended_at, purgeable) = ending(state, now).unzip();
     let own = contents::insert(conn, id, new)?;
     conn.prepare_cached(
         "INSERT INTO deliveries (id, event, lane, state, reason, rank, due, fence, attempts, history,
-            interrupted, created_at, own, webhook, test, held_by)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, ?7, ?8, ?9, ?10, ?11)",
+            interrupted, created_at, own, webhook, test, held_by, scope, kind, ended_at, purgeable)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?
     .execute((
-        id, event, lane, word, reason, rank, due, own, webhook, is_test, hold,
+        id,
+        event.id,
+        lane,
+        word,
+        reason,
+        rank,
+        due,
+        own,
+        webhook,
+        is_test,
+        hold,
+        event.scope,
+        event.kind,
+        ended_at,
+        purgeable,
     ))?;
     Ok(())
 }

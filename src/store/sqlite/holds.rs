@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::codec::{floor, instant, limit, state_words, whole};
+use super::codec::{ending, floor, instant, limit, state_words, whole};
 use super::core::{Core, last};
 use super::fault::Fault;
 use super::lanes::{LaneNo, Lanes};
-use crate::delivery::{DeadReason, LaneKey};
+use crate::delivery::{DeadReason, LaneKey, State};
 use crate::id::{Scope, Subject, WebhookId};
 use crate::store::holds::MOVED_AT_ONCE;
 use crate::store::waiting::HoldNo;
@@ -226,7 +226,7 @@ fn let_go(
     most: usize,
 ) -> Result<bool, Fault> {
     let mut select = conn.prepare_cached(
-        "SELECT deliveries.id, lane, created_at, scope, subject FROM deliveries JOIN events ON events.id = event
+        "SELECT deliveries.id, lane, created_at, events.scope, subject FROM deliveries JOIN events ON events.id = event
          WHERE held_by = ?1 AND state = 'held' ORDER BY deliveries.id LIMIT ?2",
     )?;
     let moved = select.query_and_then((hold.no, limit(most)), Kept::read)?;
@@ -264,10 +264,13 @@ fn let_one_go(
     kept: &Kept,
 ) -> Result<(), Fault> {
     if kept.id <= lifted.last && !lifted.release.includes(kept.created_at) {
+        let reason = DeadReason::Expired;
+        let (ended_at, purgeable) = ending(State::Dead(reason), lanes.now()).unzip();
         conn.prepare_cached(
-            "UPDATE deliveries SET state = 'dead', reason = ?2, held_by = NULL WHERE id = ?1",
+            "UPDATE deliveries SET state = 'dead', reason = ?2, held_by = NULL, ended_at = ?3, purgeable = ?4
+             WHERE id = ?1",
         )?
-        .execute((kept.id, DeadReason::Expired.as_str()))?;
+        .execute((kept.id, reason.as_str(), ended_at, purgeable))?;
         return Ok(());
     }
     let of_lane = lanes.get(kept.lane)?.hold.map(|(no, _)| no);

@@ -61,6 +61,11 @@ impl<'c> Lanes<'c> {
         }
     }
 
+    /// The time of the call.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
     /// Where deliveries of that scope to that webhook wait, if it is a webhook of that scope.
     pub(super) fn of_webhook(
         &mut self,

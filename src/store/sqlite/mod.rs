@@ -47,6 +47,9 @@
 //! has written, is refused and not touched. Older versions of the tables are brought up to date when the file is
 //! opened, each step in a transaction.
 //!
+//! What is over goes when [`Inspect::purge`](super::Inspect::purge) is called, as `engine::Upkeep` does now and then;
+//! the room that it took is used again, and the file does not shrink.
+//!
 //! To back up, run `VACUUM INTO 'COPY'` from any SQLite client while the service runs, or copy all three files
 //! while it does not. Nothing is ever deleted from the file but what a method of the store traits says.
 //!
@@ -63,6 +66,11 @@
 //! Memory is bounded by the [page cache](SqliteStoreBuilder::page_cache) and what is being answered, whatever is
 //! waiting in the file. A claim looks at the lanes whose turn it is and at the deliveries it takes, through
 //! indexes that hold only what waits or is in flight; it costs the same with a million waiting or in history.
+//! History is written at the end of one table; what finds an attempt there by webhook, scope, type or outcome, and the
+//! health figures, are made for a thousand at once. A page reads what it shows and little else, by any one filter, however
+//! long the history is; where several filters have little in common, it ends after a few thousand looks, with a cursor to
+//! go on from.
+//!
 //! What does take time in proportion is to change the [order](crate::delivery::Order) of a webhook, or to take its
 //! [flusher](crate::retry::Flusher) away: all that waits for it is sorted anew, in one commit. What a hold keeps back is moved
 //! in small steps.
@@ -104,15 +112,19 @@ mod database;
 mod digests;
 mod events;
 mod fault;
+mod filing;
+mod history;
 mod holds;
 mod inspect;
 mod lanes;
+mod purge;
 mod registrations;
 mod runner;
 mod seen;
 mod settlements;
 mod tasks;
 mod traits;
+mod words;
 
 use std::fmt;
 use std::path::Path;
@@ -292,6 +304,14 @@ impl SqliteStoreBuilder {
         self
     }
 
+    /// How many attempts may be recorded before history's indexes and figures are brought up to date, all at once. The
+    /// more, the less a settlement costs, and the more a page of history has to look through. Default: 1024. What is
+    /// answered does not depend on it.
+    pub fn longest_tail(mut self, attempts: u32) -> Self {
+        self.settings.longest_tail = attempts;
+        self
+    }
+
     /// Without a thread: each call is carried out by whoever polls it first, in a commit of its own, and blocks
     /// until that is done. What happens depends on nothing but the calls and their order, which is what simulations
     /// need; a service is better served by the thread.
@@ -327,7 +347,7 @@ impl SqliteStoreBuilder {
     fn store(self, conn: Connection, keys: EncryptionKeys) -> Result<SqliteStore, Fault> {
         let conn = Database::unlock(conn, keys)?;
         let (wake, task_wake) = (Wake::default(), Wake::default());
-        let core = Core::new(conn, self.settings.durability, wake.clone(), task_wake.clone());
+        let core = Core::new(conn, self.settings, wake.clone(), task_wake.clone());
         let runner = if self.inline {
             Runner::inline(core)
         } else {

@@ -28,6 +28,14 @@ CREATE TABLE auths (
     config BLOB NOT NULL -- encrypted: it holds secrets
 ) STRICT, WITHOUT ROWID;
 
+-- Words that very many rows have in common, so that they are small there. They are never removed.
+CREATE TABLE words (
+    id   INTEGER PRIMARY KEY,
+    role INTEGER NOT NULL, -- 1: a webhook, 2: a scope, 3: a type of event, 4: an outcome
+    word TEXT NOT NULL,
+    UNIQUE (role, word)
+) STRICT;
+
 CREATE TABLE events (
     id             INTEGER PRIMARY KEY,
     scope          TEXT NOT NULL,
@@ -39,9 +47,11 @@ CREATE TABLE events (
     fingerprint    BLOB NOT NULL,    -- encrypted: it could confirm what the body is guessed to be
     first_delivery INTEGER NOT NULL, -- its deliveries are numbered on from here
     deliveries     INTEGER NOT NULL,
-    body           BLOB NOT NULL     -- encrypted
+    bare_since     INTEGER,          -- when it was enqueued, if it has no deliveries
+    body           BLOB NOT NULL     -- encrypted; empty once no delivery can need it any more
 ) STRICT;
 CREATE UNIQUE INDEX events_by_id ON events (scope, event_id);
+CREATE INDEX events_bare ON events (bare_since) WHERE bare_since IS NOT NULL;
 
 CREATE TABLE lanes (
     id               INTEGER PRIMARY KEY,
@@ -102,12 +112,20 @@ CREATE TABLE deliveries (
     holder        TEXT,
     created_at    INTEGER NOT NULL,
     own           INTEGER NOT NULL, -- whether `contents` has a row for it
-    webhook       TEXT,             -- NULL where it goes to a URL given with a call
-    test          INTEGER NOT NULL  -- whether it is there to try the webhook out
+    webhook       INTEGER,          -- a word; NULL where it goes to a URL given with a call
+    test          INTEGER NOT NULL, -- whether it is there to try the webhook out
+    scope         INTEGER NOT NULL, -- a word, as the next
+    kind          INTEGER NOT NULL,
+    last_attempt  INTEGER,          -- the position of its last attempt
+    ended_at      INTEGER,          -- when it came to be delivered or dead, while it is
+    purgeable     INTEGER,          -- what of it can go next, while it is: 1 its body, 2 all of it
+    CHECK ((ended_at IS NOT NULL) = (state IN ('delivered', 'dead')) AND (ended_at IS NULL) = (purgeable IS NULL))
 ) STRICT;
 CREATE INDEX deliveries_waiting ON deliveries (lane, rank) WHERE state = 'pending';
 CREATE INDEX deliveries_held ON deliveries (held_by) WHERE state = 'held';
 CREATE INDEX deliveries_leased ON deliveries (lease_ends) WHERE state = 'sending';
+CREATE INDEX deliveries_over ON deliveries (purgeable, ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX deliveries_dead ON deliveries (webhook) WHERE state = 'dead' AND NOT test;
 
 -- What few deliveries have, kept apart so that the rows that change stay small.
 CREATE TABLE contents (
@@ -116,15 +134,56 @@ CREATE TABLE contents (
     call     BLOB  -- encrypted: the URL given with a call, and how to send to it (JSON)
 ) STRICT;
 
+-- Every attempt, in the order in which they were recorded. It grows at its end alone.
 CREATE TABLE attempts (
+    seq         INTEGER PRIMARY KEY,
     delivery    INTEGER NOT NULL,
     number      INTEGER NOT NULL,
+    previous    INTEGER,          -- the position of the delivery's attempt before; it may have been purged
+    webhook     INTEGER,          -- a word; NULL where it went to a URL given with a call
+    test        INTEGER NOT NULL, -- whether that was to try the webhook out
+    scope       INTEGER NOT NULL, -- a word, as the next two
+    kind        INTEGER NOT NULL,
+    outcome     INTEGER NOT NULL,
+    accepted    INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL,
     started_at  INTEGER NOT NULL,
     duration    INTEGER NOT NULL,
-    outcome     TEXT NOT NULL,
-    status      INTEGER,
-    excerpt     BLOB NOT NULL, -- encrypted
-    PRIMARY KEY (delivery, number)
+    retry_at    INTEGER,          -- when the next was due
+    excerpt     BLOB NOT NULL     -- encrypted
+) STRICT;
+
+-- How far `attempts` goes: one row.
+CREATE TABLE log (
+    last        INTEGER NOT NULL, -- the position of the last attempt ever
+    recorded_at INTEGER,          -- when that was recorded
+    filed       INTEGER NOT NULL  -- up to where attempts are in the three tables below; they come there many at a time
+) STRICT;
+INSERT INTO log (last, filed) VALUES (0, 0);
+
+-- Which attempts have a word.
+CREATE TABLE postings (
+    word INTEGER NOT NULL,
+    seq  INTEGER NOT NULL,
+    PRIMARY KEY (word, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Runs of attempts, with the instants between which they were recorded.
+CREATE TABLE chapters (
+    first    INTEGER PRIMARY KEY,
+    last     INTEGER NOT NULL,
+    earliest INTEGER NOT NULL,
+    latest   INTEGER NOT NULL
+) STRICT;
+
+-- What the attempts of a webhook that were recorded in a minute add up to.
+CREATE TABLE health (
+    minute       INTEGER NOT NULL, -- since 1970
+    webhook      INTEGER NOT NULL, -- a word
+    attempts     INTEGER NOT NULL,
+    accepted     INTEGER NOT NULL,
+    sending_time INTEGER NOT NULL,
+    PRIMARY KEY (minute, webhook)
 ) STRICT, WITHOUT ROWID;
 
 -- Where updates of a digest and scope go.

@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::attempts;
+use super::attempts::{Attempted, Consequence, Log};
 use super::cache::Cache;
-use super::codec::{floor, state_words, whole};
+use super::codec::{ending, floor, state_words, whole};
 use super::core::Core;
 use super::database::Database;
 use super::fault::Fault;
@@ -22,13 +22,20 @@ impl Core {
         now: DateTime<Utc>,
     ) -> Result<Vec<Settled>, Fault> {
         let Self {
-            conn, cache, rings, ..
+            conn,
+            cache,
+            words,
+            rings,
+            longest_tail,
+            ..
         } = self;
         let mut lanes = Lanes::new(conn, whole(now));
+        let mut log = Log::new(conn, words, whole(now));
         let answers = settlements
             .iter()
-            .map(|settlement| settle(conn, cache, &mut lanes, settlement, now))
+            .map(|settlement| settle(conn, cache, &mut lanes, &mut log, settlement, now))
             .collect::<Result<_, _>>()?;
+        log.close(*longest_tail)?;
         rings.deliveries |= lanes.requeue()?;
         Ok(answers)
     }
@@ -52,34 +59,44 @@ fn settle(
     conn: &Database,
     cache: &mut Cache,
     lanes: &mut Lanes<'_>,
+    log: &mut Log<'_>,
     settlement: &Settlement,
     now: DateTime<Utc>,
 ) -> Result<Settled, Fault> {
     let Some(held) = held(conn, settlement.id, settlement.fence)? else {
         return Ok(Settled::LeaseLost);
     };
-    let (counted, failed_at) = match &settlement.attempt {
-        Some(report) => {
-            attempts::record(conn, settlement.id.0, held.history.saturating_add(1), report)?;
-            let failed = settlement.next != Next::Delivered;
-            if held.webhook.is_some() {
-                lanes.get(held.lane)?.attempted(report, !failed);
-            }
-            (1, failed.then(|| floor(report.finished_at())))
-        }
-        None => (0, None),
-    };
+    if let Some(report) = settlement.attempt.as_ref().filter(|_| held.attempted.is_served()) {
+        lanes
+            .get(held.lane)?
+            .attempted(report, settlement.next == Next::Delivered);
+    }
     let waiting = lanes.get(held.lane)?;
     let waits = waiting.settled(settlement, held.awaits, held.due, now);
+    let mut counted = 0;
+    let mut failed_at = None;
+    let mut last_attempt = held.attempted.previous;
+    if let Some(report) = &settlement.attempt {
+        let consequence = match settlement.next {
+            Next::Delivered => Consequence::Accepted,
+            Next::Retry(_) | Next::AwaitRun => Consequence::RetryAt(waits.due),
+            Next::Exhausted | Next::Gone => Consequence::End,
+        };
+        last_attempt = Some(log.record(&held.attempted, report, consequence)?);
+        counted = 1;
+        failed_at = (settlement.next != Next::Delivered).then(|| floor(report.finished_at()));
+    }
     let state = match settlement.next.state() {
         State::Pending => waits.state,
         state => state,
     };
     let (word, reason) = state_words(state);
+    let (ended_at, purgeable) = ending(state, now).unzip();
     let held_by = waits.held_by.filter(|_| state == State::Held);
     conn.prepare_cached(
         "UPDATE deliveries SET state = ?2, reason = ?3, rank = ?4, due = ?5, attempts = attempts + ?6, awaits = ?8, held_by = ?9,
-            history = history + ?6, first_failure = coalesce(first_failure, ?7), interrupted = 0 WHERE id = ?1",
+            history = history + ?6, first_failure = coalesce(first_failure, ?7), interrupted = 0,
+            last_attempt = ?10, ended_at = ?11, purgeable = ?12 WHERE id = ?1",
     )?
     .execute((
         settlement.id.0,
@@ -91,9 +108,16 @@ fn settle(
         failed_at,
         waits.awaits,
         held_by,
+        last_attempt,
+        ended_at,
+        purgeable,
     ))?;
-    if let (Next::Gone, Some(webhook)) = (settlement.next, &held.webhook) {
-        disable_gone(conn, cache, lanes, webhook, &held, now)?;
+    if settlement.next == Next::Gone
+        && !held.attempted.test
+        && let Some(webhook) = held.attempted.webhook
+    {
+        let webhook = log.text(webhook)?;
+        disable_gone(conn, cache, lanes, &webhook, &held, now)?;
     }
     Ok(Settled::Done)
 }
@@ -141,28 +165,34 @@ fn disable_gone(
 /// What settling and releasing need to know of a delivery that is in flight.
 struct Held {
     lane: LaneNo,
-    history: u32,
     due: i64,
     awaits: Option<i64>,
     claimed_at: Option<i64>,
-    /// The webhook it goes to, unless to try it out.
-    webhook: Option<String>,
+    /// Whose attempt it is, if there is one.
+    attempted: Attempted,
 }
 
 fn held(conn: &Connection, id: DeliveryId, fence: Fence) -> Result<Option<Held>, Fault> {
     Ok(conn
         .prepare_cached(
-            "SELECT lane, history, due, awaits, claimed_at, CASE WHEN test THEN NULL ELSE webhook END
-             FROM deliveries WHERE id = ?1 AND fence = ?2 AND state = 'sending'",
+            "SELECT lane, due, awaits, claimed_at, history, last_attempt, webhook, test, scope, kind FROM deliveries
+             WHERE id = ?1 AND fence = ?2 AND state = 'sending'",
         )?
         .query_row((id.0, fence.0), |row| {
             Ok(Held {
                 lane: row.get(0)?,
-                history: row.get(1)?,
-                due: row.get(2)?,
-                awaits: row.get(3)?,
-                claimed_at: row.get(4)?,
-                webhook: row.get(5)?,
+                due: row.get(1)?,
+                awaits: row.get(2)?,
+                claimed_at: row.get(3)?,
+                attempted: Attempted {
+                    delivery: id.0,
+                    number: row.get::<_, u32>(4)?.saturating_add(1),
+                    previous: row.get(5)?,
+                    webhook: row.get(6)?,
+                    test: row.get(7)?,
+                    scope: row.get(8)?,
+                    kind: row.get(9)?,
+                },
             })
         })
         .optional()?)

@@ -10,14 +10,16 @@ use super::SqliteStore;
 use super::attempts;
 use super::core::advance;
 use super::events::{self, Prepared};
+use super::filing;
 use super::tasks::TaskFinish;
-use crate::delivery::{Attempt, Interval, Webhook};
+use crate::delivery::{Attempt, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
-    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Release, Replayed, Saved, SealedWindow,
-    Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch, Switched, TakeChunk, TaskPause,
-    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
+    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeadReplayed, DeliveryRecord, DeliveryStore,
+    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Purged, Release, ReplayDead,
+    Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch,
+    Switched, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore,
+    WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -26,7 +28,7 @@ impl DeliveryStore for SqliteStore {
     async fn enqueue(&self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Result<Vec<Enqueued>, StoreError> {
         let events: Vec<_> = events.into_iter().map(Prepared::from).collect();
         self.writes(move |core| {
-            let (answers, sooner) = events::enqueue(&core.conn, &events, now)?;
+            let (answers, sooner) = events::enqueue(&core.conn, &mut core.words, &events, now)?;
             core.rings.deliveries |= sooner;
             Ok(answers)
         })
@@ -221,11 +223,41 @@ impl Inspect for SqliteStore {
     }
 
     async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
-        self.reads(move |core| attempts::of(&core.conn, id)).await
+        self.reads(move |core| attempts::of(&core.conn, &mut core.words, id))
+            .await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
+        self.reads(move |core| core.history(&query)).await
+    }
+
+    async fn health(
+        &self,
+        webhook: &WebhookId,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Health, StoreError> {
+        let webhook = webhook.clone();
+        self.reads(move |core| filing::health(&core.conn, &mut core.words, &webhook, since, now))
+            .await
     }
 
     async fn replay(&self, id: DeliveryId, now: DateTime<Utc>) -> Result<Replayed, StoreError> {
         self.writes(move |core| core.replay(id, now)).await
+    }
+
+    async fn replay_dead(&self, request: ReplayDead, now: DateTime<Utc>) -> Result<DeadReplayed, StoreError> {
+        self.writes(move |core| core.replay_dead(&request, now)).await
+    }
+
+    async fn purge(
+        &self,
+        retention: &Retention,
+        max: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Purged, StoreError> {
+        let retention = *retention;
+        self.leases(move |core| core.purge(&retention, max, now)).await
     }
 }
 

@@ -111,6 +111,24 @@ mutants! {
     ReleaseCounted = "release-counted",
     /// Counts on after a replay.
     ReplayKeepsCount = "replay-keeps-count",
+    /// Replays what was delivered together with what is dead.
+    ReplayDeadTakesDelivered = "replay-dead-takes-delivered",
+    /// Begins each page with the last entry of the one before.
+    PageRepeats = "page-repeats",
+    /// Leaves out an attempt between two pages.
+    PageSkips = "page-skips",
+    /// Shows attempts whatever came of them.
+    OutcomeFilterIgnored = "outcome-filter-ignored",
+    /// Counts attempts that were interrupted against the receiver's health.
+    HealthCountsInterrupted = "health-counts-interrupted",
+    /// Removes what waits, if it has waited for long.
+    PurgeTakesPending = "purge-takes-pending",
+    /// Removes bodies as soon as they are delivered.
+    BodyPurgeTooEarly = "body-purge-too-early",
+    /// Removes all that is over at once, whatever it is told.
+    HistoryPurgeUnbounded = "history-purge-unbounded",
+    /// Never removes what is over.
+    HistoryPurgeForgotten = "history-purge-forgotten",
     /// Says that the next delivery is due an hour after it is.
     NextDueLate = "next-due-late",
     /// Never rings.

@@ -25,6 +25,8 @@ pub(super) struct Notes {
     pub(super) twins: BTreeMap<(Scope, EventId), Arc<Event>>,
     /// Webhooks that once were failing.
     pub(super) failed: BTreeMap<WebhookId, FailingWebhook>,
+    /// Every delivery there was, and when it was enqueued.
+    pub(super) enqueued: BTreeMap<DeliveryId, DateTime<Utc>>,
     pub(super) task_fences: BTreeMap<TaskId, Fence>,
     /// How many updates were recorded.
     pub(super) updates: usize,

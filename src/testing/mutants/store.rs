@@ -11,14 +11,17 @@ use chrono::{DateTime, Utc};
 
 use super::Mutant;
 use super::notes::{Notes, rebuilt};
-use crate::delivery::{Attempt, AttemptReport, Order, Outcome, Target, Webhook};
+use crate::delivery::{
+    Attempt, AttemptReport, Cursor, Health, HistoryPage, HistoryQuery, Order, Outcome, OutcomeClass,
+    Retention, State, Target, Webhook,
+};
 use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
 use crate::store::Store;
 use crate::store::{
-    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, Enqueued, FailingWebhook,
-    HoldKey, Inspect, NewEvent, NewTask, Next, Release, Replayed, Saved, Seen, SeenKey, SeenStore, Settled,
-    Settlement, StoreError, Switch, Switched, TaskPause, TaskRecord, TaskSettlement, TaskStore, Wake,
-    WebhookStore,
+    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeadReplayed, DeliveryRecord, DeliveryStore, Enqueued,
+    FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Next, Purged, Release, ReplayDead, Replayed, Saved,
+    Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch, Switched, TaskPause, TaskRecord,
+    TaskSettlement, TaskStore, Wake, WebhookStore,
 };
 use crate::task::TaskProgress;
 use crate::time::{after, elapsed};
@@ -225,6 +228,9 @@ impl DeliveryStore for MutantStore {
         }
         let mut answers = self.store.enqueue(events.clone(), now).await?;
         for (event, answer) in events.into_iter().zip(&mut answers) {
+            if let Enqueued::Fresh(ids) = &answer {
+                self.notes().enqueued.extend(ids.iter().map(|id| (*id, now)));
+            }
             match (self.mutant, &answer) {
                 (Mutant::DuplicateSentAgain, Enqueued::Duplicate(_)) => {
                     self.enqueue_twin(event, now).await?;
@@ -257,7 +263,7 @@ impl DeliveryStore for MutantStore {
             Mutant::TurnsDropped => self.claim_greedily(request).await?,
             _ => self.store.claim(request).await?,
         };
-        if self.is(Mutant::AcknowledgedBeforeStored) {
+        if self.is(Mutant::AcknowledgedBeforeStored) || self.is(Mutant::PurgeTakesPending) {
             self.drop_forgotten(&mut claimed, now).await?;
         }
         let mut notes = self.notes();
@@ -503,6 +509,93 @@ impl Inspect for MutantStore {
             self.notes().counted_before.insert(id, record.attempts);
         }
         self.store.replay(id, now).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
+        let asked = HistoryQuery {
+            outcome: query.outcome.filter(|_| !self.is(Mutant::OutcomeFilterIgnored)),
+            ..query
+        };
+        let ascends = asked.walk(0).ascends;
+        let mut page = self.store.history(asked).await?;
+        let towards_newer = match self.mutant {
+            Mutant::PageRepeats => -1,
+            Mutant::PageSkips => 1,
+            _ => 0,
+        };
+        if page.has_more {
+            let by = if ascends { towards_newer } else { -towards_newer };
+            page.after = Cursor::at(page.after.position().saturating_add(by));
+        }
+        Ok(page)
+    }
+
+    async fn health(
+        &self,
+        webhook: &WebhookId,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Health, StoreError> {
+        let mut health = self.store.health(webhook, since, now).await?;
+        if self.is(Mutant::HealthCountsInterrupted) {
+            let interrupted = HistoryQuery {
+                webhook: Some(webhook.clone()),
+                outcome: Some(OutcomeClass::Exactly(Outcome::Interrupted)),
+                ..HistoryQuery::default()
+            };
+            let interrupted = self.store.history(interrupted).await?.entries.len();
+            health.attempts = health.attempts.saturating_add(interrupted as u64);
+        }
+        Ok(health)
+    }
+
+    async fn replay_dead(&self, request: ReplayDead, now: DateTime<Utc>) -> Result<DeadReplayed, StoreError> {
+        let webhook = request.webhook.clone();
+        let mut answer = self.store.replay_dead(request, now).await?;
+        if self.is(Mutant::ReplayDeadTakesDelivered) {
+            let enqueued: Vec<_> = self.notes().enqueued.keys().copied().collect();
+            for id in enqueued {
+                let record = self.store.delivery(id).await?;
+                let is_one = record.is_some_and(|record| {
+                    record.state == State::Delivered && record.target == Target::Webhook(webhook.clone())
+                });
+                if is_one && self.store.replay(id, now).await? == Replayed::Done {
+                    answer.replayed += 1;
+                }
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn purge(
+        &self,
+        retention: &Retention,
+        max: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Purged, StoreError> {
+        if self.is(Mutant::PurgeTakesPending) {
+            let old = retention.history_before(now);
+            let enqueued = self.notes().enqueued.clone();
+            for (id, _) in enqueued.into_iter().filter(|(_, at)| *at < old) {
+                let record = self.store.delivery(id).await?;
+                if record.is_some_and(|record| record.state == State::Pending) {
+                    self.notes().forgotten.insert(id);
+                }
+            }
+        }
+        let (bodies, max) = match self.mutant {
+            Mutant::BodyPurgeTooEarly => (Duration::ZERO, max),
+            Mutant::HistoryPurgeUnbounded => (retention.bodies, usize::MAX),
+            _ => (retention.bodies, max),
+        };
+        if self.is(Mutant::HistoryPurgeForgotten) {
+            return Ok(Purged {
+                is_done: true,
+                ..Purged::default()
+            });
+        }
+        let retention = Retention { bodies, ..*retention };
+        self.store.purge(&retention, max, now).await
     }
 }
 

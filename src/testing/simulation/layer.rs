@@ -7,13 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::delivery::{Attempt, Interval, Webhook};
+use crate::delivery::{Attempt, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
-    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeliveryRecord, DeliveryStore, DigestStore,
-    Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Release, Replayed, Saved, SealedWindow,
-    Seen, SeenKey, SeenStore, Settled, Settlement, Store, StoreError, Switch, Switched, TakeChunk, TaskPause,
-    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
+    AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeadReplayed, DeliveryRecord, DeliveryStore,
+    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Purged, Release, ReplayDead,
+    Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, Settled, Settlement, Store, StoreError, Switch,
+    Switched, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore,
+    WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -318,6 +319,32 @@ impl<H: Hooks> Inspect for Layered<H> {
 
     async fn replay(&self, id: DeliveryId, now: DateTime<Utc>) -> Result<Replayed, StoreError> {
         self.hooks.replay(&*self.inner, id, now).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
+        self.inner.history(query).await
+    }
+
+    async fn health(
+        &self,
+        webhook: &WebhookId,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Health, StoreError> {
+        self.inner.health(webhook, since, now).await
+    }
+
+    async fn replay_dead(&self, request: ReplayDead, now: DateTime<Utc>) -> Result<DeadReplayed, StoreError> {
+        self.inner.replay_dead(request, now).await
+    }
+
+    async fn purge(
+        &self,
+        retention: &Retention,
+        max: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Purged, StoreError> {
+        self.inner.purge(retention, max, now).await
     }
 }
 

@@ -8,10 +8,12 @@ pub mod digests;
 pub mod enqueue;
 pub mod extremes;
 pub mod failing;
+pub mod history;
 pub mod holds;
 pub mod lanes;
 pub mod leases;
 pub mod lists;
+pub mod purge;
 pub mod replay;
 pub mod runs;
 mod scene;
@@ -141,7 +143,24 @@ checks! {
     replay:
         a_replay_starts_anew,
         only_what_is_final_is_replayed,
-        a_deleted_webhook_gets_no_replay;
+        a_deleted_webhook_gets_no_replay,
+        the_dead_are_replayed_in_batches,
+        a_deleted_webhook_gets_no_batch;
+    history:
+        pages_show_each_attempt_once,
+        what_is_recorded_meanwhile_comes_after,
+        a_cursor_from_outside_is_harmless,
+        an_entry_tells_what_was_attempted,
+        filters_leave_what_passes,
+        history_goes_back_only_with_the_clock,
+        health_adds_up,
+        what_was_not_attempted_is_not_there;
+    purge:
+        what_is_over_goes_in_time,
+        bodies_go_first,
+        what_is_not_over_stays,
+        old_attempts_go_from_what_goes_on,
+        purging_is_bounded;
     waking:
         next_due_is_never_too_late,
         next_due_knows_the_rate,

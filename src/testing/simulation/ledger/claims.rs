@@ -233,7 +233,8 @@ impl Book {
         let Some(row) = self.rows.get_mut(&id) else { return };
         let is_right = match replayed {
             Replayed::Done => matches!(row.standing, Standing::Final),
-            Replayed::Unknown => false,
+            // Nothing is purged here.
+            Replayed::Unknown | Replayed::BodyPurged => false,
             Replayed::NotFinal(state) => state == row.state(),
             Replayed::WebhookDeleted => self.lanes[row.lane].removed,
         };
