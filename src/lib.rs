@@ -33,16 +33,16 @@
 //! | … with a proof | [`auth`]: signatures, fixed headers, user tokens; OAuth 2.0 | none; `engine` |
 //! | … over HTTP | [`transport`]: `HyperSender`; `ReqwestSender`; [`sender_fn`](transport::sender_fn) | `hyper` or `reqwest`, and `rustls`; none |
 //! | … and lose nothing | [`store`]: `SqliteStore`; [`MemoryStore`](store::MemoryStore) survives no crash | `sqlite`; none |
-//! | … on Tokio; elsewhere, implement `Timer` | `engine::TokioTimer` | `tokio` |
-//! | offer slow calls as asynchronous ones | `engine::TaskRunner`, [`task`] | as for sending |
-//! | make such calls | [`task::asynchronous`], and the payloads in [`task`] | none |
+//! | … on Tokio; elsewhere, implement [`Timer`](system::Timer) | `system::TokioTimer` | `tokio` |
+//! | offer slow calls as asynchronous ones | `engine::TaskRunner`, `engine::CallHandlers` over HTTP | as for sending; `axum` for its routes |
+//! | make such calls, and wait for their end | [`client`](client/index.html): `CallClient`; only the URIs and payloads: [`task`] | `client`, and what sending over HTTP takes; none |
 //! | know when to try again, and no more | [`retry::Schedule`] | none |
 //! | test what you build on it, or a part of your own | `testing`: manual time, scripted senders, stores that fail, conformance suites, the simulation | `testing` |
 //!
 //! The modules stand on four floors, and none uses one above its own: small values ([`id`], [`json`], [`secret`],
 //! [`time`], [`url`]); rules and data without async, clock, randomness or I/O ([`delivery`], [`provider`], [`retry`],
 //! [`signature`], [`task`]); seams to the outside and their adapters ([`auth`], [`store`], [`system`],
-//! [`transport`]); what runs ([`engine`](engine/index.html), [`receive`]).
+//! [`transport`]); what runs ([`client`](client/index.html), [`engine`](engine/index.html), [`receive`]).
 //!
 //! # Features
 //!
@@ -51,7 +51,8 @@
 //! | feature | what it adds | what it brings in |
 //! |---|---|---|
 //! | `engine` | `Dispatcher`, `Worker`, `TaskRunner`; OAuth 2.0 | futures-util, rand, uuid |
-//! | `tokio` | `TokioTimer` (and `engine`) | tokio |
+//! | `client` | `CallClient`, `Watches` | futures-util, rand |
+//! | `tokio` | `TokioTimer` | tokio |
 //! | `hyper` | `HyperSender`, the recommended sender | hyper, hyper-util, tokio |
 //! | `reqwest` | `ReqwestSender`, for applications that have reqwest already | reqwest, hyper |
 //! | `rustls` | https for both senders | rustls with ring, the Mozilla roots |
@@ -93,7 +94,7 @@
 //! - Keys for `Tl-Signature` are read, not fetched: getting a published set is up to you.
 //! - The engine does not run Powens' [`Flusher`](retry::Flusher), which is here as a pure machine: it retries by
 //!   schedules. Nor does it hold deliveries back, or gather them into digests.
-//! - There is no client that waits for results in this version.
+//! - A client's waiters live in memory: those of a process that has ended are not known to the next one.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -121,6 +122,8 @@ pub mod system;
 pub mod transport;
 
 // Floor 3: what runs.
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "engine")]
 pub mod engine;
 pub mod receive;

@@ -55,9 +55,6 @@ mod retention;
 mod seen;
 mod tasks;
 
-mod timer;
-#[cfg(feature = "tokio")]
-mod tokio;
 mod upkeep;
 mod worker;
 
@@ -75,8 +72,8 @@ pub use self::tasks::{
     AcceptError, CallHandlers, Callbacks, Cancelled, CheckUnavailable, CredentialsCheck, NewCall,
     RunNowError, TaskContext, TaskError, TaskRunner, TaskRunnerBuilder, TaskWork,
 };
-pub use self::timer::Timer;
-#[cfg(feature = "tokio")]
-pub use self::tokio::TokioTimer;
 pub use self::upkeep::Upkeep;
 pub use self::worker::Worker;
+pub use crate::system::Timer;
+#[cfg(feature = "tokio")]
+pub use crate::system::TokioTimer;

@@ -80,6 +80,25 @@ pub trait LifeCycle: Debug + Clone + Eq + 'static {
         matches!(self.step_to(next), Step::Documented | Step::Skipping)
     }
 
+    /// Whether somebody who waits for `awaited` still can, seen from this status.
+    ///
+    /// ```
+    /// use ringback::task::{LifeCycle, Outlook, TaskStatus};
+    ///
+    /// assert_eq!(TaskStatus::Queued.outlook(&TaskStatus::Running), Outlook::Ahead);
+    /// assert_eq!(TaskStatus::Succeeded.outlook(&TaskStatus::Running), Outlook::Passed);
+    /// assert_eq!(TaskStatus::Failed.outlook(&TaskStatus::Succeeded), Outlook::Missed);
+    /// ```
+    fn outlook(&self, awaited: &Self) -> Outlook {
+        match self.step_to(awaited) {
+            Step::Repeated => Outlook::Reached,
+            // What nobody has listed can lead anywhere.
+            Step::Documented | Step::Skipping | Step::Unlisted => Outlook::Ahead,
+            Step::Irregular(_) if !self.is_failure() && awaited.may_become(self) => Outlook::Passed,
+            Step::Irregular(_) => Outlook::Missed,
+        }
+    }
+
     /// Moves to `next`.
     ///
     /// # Errors
@@ -128,6 +147,20 @@ pub enum Step {
     Unlisted,
     /// Against the documents. It is reported, and changes nothing.
     Irregular(Irregularity),
+}
+
+/// What can be expected of a status that is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// It is the present one.
+    Reached,
+    /// The present one comes after it: the report of it was lost, or is still to come. It is not said of failures,
+    /// which may come after anything.
+    Passed,
+    /// It may still come.
+    Ahead,
+    /// It cannot come any more.
+    Missed,
 }
 
 /// In what way a step is against the documents.

@@ -15,7 +15,7 @@ mod request;
 mod status;
 
 pub use callback::Callback;
-pub use life_cycle::{IllegalStep, Irregularity, LifeCycle, Observation, Progress, Step};
+pub use life_cycle::{IllegalStep, Irregularity, LifeCycle, Observation, Outlook, Progress, Step};
 pub use progress::{Fraction, NotAFraction, TaskProgress};
 pub use reply::{Accepted, Results};
 pub use request::{AsyncParameters, AsyncUriError, asynchronous, synchronous};

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod auth;
+mod calls;
 mod compression;
 mod conformance;
 mod crash;

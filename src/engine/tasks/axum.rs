@@ -2,11 +2,11 @@
 
 use ::axum::body::{Body, to_bytes};
 use ::axum::extract::Request;
-use ::axum::response::Response;
 use ::axum::routing::{MethodRouter, any};
 use bytes::Bytes;
 
-use super::handlers::{CallHandlers, too_large};
+use super::answers::Refused;
+use super::handlers::CallHandlers;
 
 impl CallHandlers {
     /// [`start`](Self::start) as a route of axum, for any method.
@@ -26,7 +26,7 @@ impl CallHandlers {
         any(move |request: Request| async move {
             match read(request, handlers.largest_request()).await {
                 Ok(request) => handlers.start(request).await.map(Body::from),
-                Err(refused) => refused,
+                Err(refused) => refused.response().map(Body::from),
             }
         })
     }
@@ -44,11 +44,11 @@ impl CallHandlers {
 }
 
 /// Reads a request whole, within the limit.
-async fn read(request: Request, limit: usize) -> Result<http::Request<Bytes>, Response> {
+async fn read(request: Request, limit: usize) -> Result<http::Request<Bytes>, Refused> {
     let (head, body) = request.into_parts();
     match to_bytes(body, limit).await {
         Ok(body) => Ok(http::Request::from_parts(head, body)),
         // Too long, or cut short; of the latter nobody is there to be told.
-        Err(_) => Err(too_large().map(Body::from)),
+        Err(_) => Err(Refused::TooLarge),
     }
 }

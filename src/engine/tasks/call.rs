@@ -138,7 +138,7 @@ impl Callbacks {
             url,
             profile: self.profile.clone(),
             auth: self.auth.clone(),
-            limits: self.limits.clone(),
+            limits: self.limits,
         }
     }
 

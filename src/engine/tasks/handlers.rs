@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use serde::Serialize;
 
-use super::{AcceptError, Cancelled, NewCall, RunNowError, TaskError, TaskRunner};
+use super::answers::{Refused, answer, json_answer};
+use super::{AcceptError, Cancelled, NewCall, TaskRunner};
 use crate::auth::bearer::token_of;
 use crate::id::TaskId;
 use crate::json::{self, Maybe, RawJson, UrlText};
 use crate::secret::Secret;
 use crate::store::{EndedTask, StoreError, TaskEnd, TaskRecord};
-use crate::task::{AsyncParameters, Results, synchronous};
+use crate::task::{AsyncParameters, Results, TaskStatus, synchronous};
 
 /// Says whose token it is that a request carries.
 ///
@@ -208,25 +208,24 @@ impl CallHandlers {
 
     /// Starts a call.
     pub async fn start(&self, request: Request<Bytes>) -> Response<Bytes> {
-        match self.try_start(request).await {
-            Ok(response) | Err(response) => response,
-        }
+        self.try_start(request).await.unwrap_or_else(Refused::response)
     }
 
-    async fn try_start(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Response<Bytes>> {
+    async fn try_start(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Refused> {
         let (head, body) = request.into_parts();
         let credentials = self.caller(&head.headers).await?;
         if body.len() > self.largest_request {
-            return Err(too_large());
+            return Err(Refused::TooLarge);
         }
-        let asked = AsyncParameters::of(&head.uri).map_err(|error| invalid(&error.to_string()))?;
+        let asked = AsyncParameters::of(&head.uri).map_err(|error| Refused::Invalid(error.to_string()))?;
         let mut call = NewCall::new(credentials, synchronous(&head.uri)).with_input(body);
         if !asked.is_async {
             if asked.webhook_uri.is_some() {
-                return Err(invalid("there is a webhook_uri, but no async=true"));
+                let why = "there is a webhook_uri, but no async=true".to_owned();
+                return Err(Refused::Invalid(why));
             }
-            let results = self.runner.run_now(call).await.map_err(failed_at_once)?;
-            return Ok(self.succeeded(&results));
+            let results = self.runner.run_now(call).await.map_err(Refused::AtOnce)?;
+            return self.succeeded(&results);
         }
         if let Some(webhook_uri) = asked.webhook_uri {
             call = call.with_webhook_uri(webhook_uri.as_str());
@@ -234,25 +233,27 @@ impl CallHandlers {
         match self.runner.accept(call).await {
             Ok(accepted) => Ok(json_answer(StatusCode::ACCEPTED, &accepted)),
             Err(error @ (AcceptError::Url(_) | AcceptError::Destination(_))) => {
-                Err(invalid(&error.to_string()))
+                Err(Refused::Invalid(error.to_string()))
             }
-            Err(AcceptError::UnknownProfile(_)) => Err(internal()),
-            Err(AcceptError::Store(_)) => Err(unavailable()),
+            Err(AcceptError::UnknownProfile(_)) => Err(Refused::Internal),
+            Err(AcceptError::Store(_)) => Err(Refused::Unavailable),
         }
     }
 
     /// Answers for the results of a task, whose id is the last segment of the path; a slash after it is overlooked.
     pub async fn results(&self, request: Request<Bytes>) -> Response<Bytes> {
-        match self.try_results(&request).await {
-            Ok(response) | Err(response) => response,
-        }
+        self.try_results(&request).await.unwrap_or_else(Refused::response)
     }
 
-    async fn try_results(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Response<Bytes>> {
+    async fn try_results(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Refused> {
         let cancels = match *request.method() {
             Method::GET => false,
             Method::DELETE if self.can_cancel => true,
-            _ => return Err(self.method_not_allowed()),
+            _ => {
+                return Err(Refused::MethodNotAllowed {
+                    can_cancel: self.can_cancel,
+                });
+            }
         };
         let path = request.uri().path();
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -262,19 +263,19 @@ impl CallHandlers {
         let credentials = self.caller(request.headers()).await?;
         let record = self.owned(found, &credentials)?;
         if !cancels || record.ended.is_some() {
-            return Ok(self.shown(&record));
+            return self.shown(&record);
         }
         match self.runner.cancel(&id).await {
             Ok(Cancelled::Done | Cancelled::TooLate | Cancelled::Unknown) => {
                 let now = self.runner.task(&id).await;
-                Ok(self.shown(&self.owned(now, &credentials)?))
+                self.shown(&self.owned(now, &credentials)?)
             }
-            Err(_) => Err(unavailable()),
+            Err(_) => Err(Refused::Unavailable),
         }
     }
 
     /// Whose request it is.
-    async fn caller(&self, headers: &HeaderMap) -> Result<String, Response<Bytes>> {
+    async fn caller(&self, headers: &HeaderMap) -> Result<String, Refused> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let sole = values.next().filter(|_| values.next().is_none());
         let token = sole.and_then(|value| token_of(value.as_bytes()));
@@ -283,10 +284,10 @@ impl CallHandlers {
             None => None,
             Some(token) => match self.check.credentials(&token).await {
                 Ok(credentials) => credentials,
-                Err(CheckUnavailable) => return Err(unavailable()),
+                Err(CheckUnavailable) => return Err(Refused::Unavailable),
             },
         };
-        credentials.ok_or_else(unauthorised)
+        credentials.ok_or(Refused::Unauthorised)
     }
 
     /// The task, if it is theirs.
@@ -294,24 +295,24 @@ impl CallHandlers {
         &self,
         found: Result<Option<TaskRecord>, StoreError>,
         credentials: &str,
-    ) -> Result<TaskRecord, Response<Bytes>> {
-        let record = found.map_err(|_| unavailable())?;
+    ) -> Result<TaskRecord, Refused> {
+        let record = found.map_err(|_| Refused::Unavailable)?;
         let owner = record
             .as_ref()
             .map_or("", |record| record.task.credentials_id.as_str());
         let is_theirs = Secret::from(owner) == Secret::from(credentials);
-        record.filter(|_| is_theirs).ok_or_else(not_found)
+        record.filter(|_| is_theirs).ok_or(Refused::NotFound)
     }
 
-    fn shown(&self, record: &TaskRecord) -> Response<Bytes> {
+    fn shown(&self, record: &TaskRecord) -> Result<Response<Bytes>, Refused> {
         let Some(EndedTask {
             end, keep, is_purged, ..
         }) = &record.ended
         else {
-            return self.not_ready(record);
+            return Ok(self.not_ready(record));
         };
         if *is_purged || self.runner.now() >= keep.results_until {
-            return gone();
+            return Err(Refused::Gone);
         }
         match end {
             TaskEnd::Succeeded(results) => self.succeeded(results),
@@ -321,7 +322,7 @@ impl CallHandlers {
                     error_description: Maybe::Value(description.clone()),
                     ..status(record)
                 };
-                json_answer(StatusCode::OK, &results)
+                Ok(json_answer(StatusCode::OK, &results))
             }
         }
     }
@@ -339,29 +340,20 @@ impl CallHandlers {
         response
     }
 
-    fn succeeded(&self, results: &Bytes) -> Response<Bytes> {
+    fn succeeded(&self, results: &Bytes) -> Result<Response<Bytes>, Refused> {
         if let Some(media_type) = &self.media_type {
-            return answer(StatusCode::OK, media_type.clone(), results.clone());
+            return Ok(answer(StatusCode::OK, media_type.clone(), results.clone()));
         }
         // The work's own mistake, if it is none; better found out here than by whoever reads the envelope.
         let Ok(results) = json::parse::<RawJson>(results) else {
-            return internal();
+            return Err(Refused::Internal);
         };
         let envelope = Results {
             results: Maybe::Value(results),
-            status: Maybe::Value(crate::task::TaskStatus::Succeeded),
+            status: Maybe::Value(TaskStatus::Succeeded),
             ..Results::default()
         };
-        json_answer(StatusCode::OK, &envelope)
-    }
-
-    fn method_not_allowed(&self) -> Response<Bytes> {
-        let allowed = if self.can_cancel { "GET, DELETE" } else { "GET" };
-        let mut response = error_answer(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "");
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static(allowed));
-        response
+        Ok(json_answer(StatusCode::OK, &envelope))
     }
 }
 
@@ -373,101 +365,4 @@ fn status(record: &TaskRecord) -> Results<RawJson> {
         task_id: Maybe::Value(record.task.id.clone()),
         ..Results::default()
     }
-}
-
-/// The shape of every error, whose two names are those of the callback.
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    error: &'a str,
-    error_description: &'a str,
-}
-
-fn failed_at_once(error: RunNowError) -> Response<Bytes> {
-    match error {
-        RunNowError::Busy => {
-            let mut response = error_answer(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "temporarily_unavailable",
-                "too many calls are under way; try again later, or with async=true",
-            );
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            response
-        }
-        RunNowError::Failed(error) => error_answer(error.status(), error.code(), error.description()),
-    }
-}
-
-fn invalid(description: &str) -> Response<Bytes> {
-    error_answer(StatusCode::BAD_REQUEST, "validation_error", description)
-}
-
-fn unauthorised() -> Response<Bytes> {
-    let mut response = error_answer(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized",
-        "there is no valid token",
-    );
-    response
-        .headers_mut()
-        .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
-}
-
-fn not_found() -> Response<Bytes> {
-    error_answer(StatusCode::NOT_FOUND, "not_found", "there is no such task")
-}
-
-fn gone() -> Response<Bytes> {
-    error_answer(StatusCode::GONE, "expired", "the results are no longer kept")
-}
-
-pub(super) fn too_large() -> Response<Bytes> {
-    error_answer(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "validation_error",
-        "the body is too large",
-    )
-}
-
-fn internal() -> Response<Bytes> {
-    error_answer(StatusCode::INTERNAL_SERVER_ERROR, TaskError::INTERNAL, "")
-}
-
-fn unavailable() -> Response<Bytes> {
-    let mut response = error_answer(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "");
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
-}
-
-fn error_answer(status: StatusCode, error: &str, error_description: &str) -> Response<Bytes> {
-    let body = ErrorBody {
-        error,
-        error_description,
-    };
-    json_answer(status, &body)
-}
-
-fn json_answer(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
-    // Nothing that is written here can fail to be: names are text, and there is no I/O.
-    let body = serde_json::to_vec(body).unwrap_or_default();
-    answer(
-        status,
-        HeaderValue::from_static("application/json"),
-        Bytes::from(body),
-    )
-}
-
-fn answer(status: StatusCode, media_type: HeaderValue, body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, media_type);
-    // A status changes, and results are somebody's own.
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -1,5 +1,6 @@
 //! Offering slow work as asynchronous calls.
 
+mod answers;
 #[cfg(feature = "axum")]
 mod axum;
 mod call;

@@ -1,7 +1,14 @@
-//! The machine's own clock and randomness: the one file that touches them.
+//! The machine's own clock and randomness, which this file alone touches, and the seam through which time passes.
+
+mod timer;
+#[cfg(feature = "tokio")]
+mod tokio;
 
 use chrono::{DateTime, Utc};
 
+pub use self::timer::Timer;
+#[cfg(feature = "tokio")]
+pub use self::tokio::TokioTimer;
 use crate::time::Clock;
 
 /// The machine's clock.
@@ -34,11 +41,11 @@ pub trait Entropy: std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// The operating system's randomness, through a generator of the thread's own.
-#[cfg(any(feature = "engine", feature = "sqlite"))]
+#[cfg(any(feature = "client", feature = "engine", feature = "sqlite"))]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
-#[cfg(any(feature = "engine", feature = "sqlite"))]
+#[cfg(any(feature = "client", feature = "engine", feature = "sqlite"))]
 impl Entropy for SystemEntropy {
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     fn fill(&self, buffer: &mut [u8]) {

@@ -5,15 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::Timer;
-use crate::system::SystemClock;
+use super::{SystemClock, Timer};
 use crate::time::Clock;
 
 /// Waits on Tokio's timer. Must be used inside a Tokio runtime with time enabled.
 ///
 /// ```
 /// use std::time::Duration;
-/// use ringback::engine::{Timer, TokioTimer};
+/// use ringback::system::{Timer, TokioTimer};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {

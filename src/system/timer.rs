@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::time::Clock;
 
-/// Lets time pass. With the [`Clock`] it extends, this is all that the engine needs of a runtime.
+/// Lets time pass. With the [`Clock`] it extends, this is all that an engine or a client needs of a runtime.
 ///
 /// # Contract
 ///
@@ -21,8 +21,7 @@ use crate::time::Clock;
 /// use std::time::Duration;
 /// use async_trait::async_trait;
 /// use chrono::{DateTime, Utc};
-/// use ringback::engine::Timer;
-/// use ringback::system::SystemClock;
+/// use ringback::system::{SystemClock, Timer};
 /// use ringback::time::Clock;
 ///
 /// /// The `TokioTimer` of the `tokio` feature, in full.
