@@ -56,6 +56,7 @@ mod seen;
 mod tasks;
 
 mod upkeep;
+mod watch;
 mod worker;
 
 pub use self::assembly::{Engine, EngineBuilder};

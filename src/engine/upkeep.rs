@@ -13,6 +13,7 @@ use super::digests::Digester;
 use super::retention::Purging;
 use super::seen::Forgetting;
 use super::tasks::PurgingTasks;
+use super::watch::FailingWatch;
 use super::worker::is_lasting;
 use crate::store::StoreError;
 use crate::time::elapsed;
@@ -28,8 +29,9 @@ const LONGEST_NAP: Duration = Duration::from_secs(60);
 
 /// Does everything that has to be done now and then: sends [digests](crate::delivery::Digest) when their windows are
 /// over, forgets keys of messages that need no longer be kept, takes away the results of tasks, and then the tasks, when
-/// their time has come, and removes history and deliveries that are
-/// [over for long enough](super::EngineBuilder::retention).
+/// their time has come, removes history and deliveries that are
+/// [over for long enough](super::EngineBuilder::retention), and gives notice to webhooks that only fail and then disables them, where they asked for that
+/// ([`AutoDisable`](crate::delivery::AutoDisable)), at most a minute late.
 ///
 /// Run one beside the workers, in any process that has the engine. Several at once do no harm: each step is one small
 /// commit, and what one has done another finds done. Where none runs, deliveries are sent all the same, but nothing
@@ -87,8 +89,12 @@ impl Upkeep {
 
     /// Each kind of upkeep, in the order in which [`run_due`](Self::run_due) does them.
     fn passes(&self) -> Vec<Box<dyn Pass>> {
-        let mut passes: Vec<Box<dyn Pass>> =
-            vec![Box::new(Forgetting), Box::new(PurgingTasks), Box::new(Purging)];
+        let mut passes: Vec<Box<dyn Pass>> = vec![
+            Box::new(Forgetting),
+            Box::new(PurgingTasks),
+            Box::new(Purging),
+            Box::<FailingWatch>::default(),
+        ];
         let digests = self.parts.digests.values().cloned();
         passes.extend(digests.map(|digest| Box::new(Digester::new(digest)) as _));
         passes

@@ -2,6 +2,7 @@
 //! crew crashing.
 
 mod digests;
+mod disabling;
 mod flusher;
 mod holds;
 mod keys;
