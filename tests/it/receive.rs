@@ -5,6 +5,7 @@ mod gates;
 mod gzip;
 mod key_set;
 mod protocols;
+mod storm;
 mod twice;
 
 use std::convert::Infallible;
