@@ -117,6 +117,7 @@ pub mod task;
 
 // Floor 2: seams to the outside and their adapters.
 pub mod auth;
+pub mod observe;
 pub mod store;
 pub mod system;
 pub mod transport;

@@ -12,6 +12,7 @@ use crate::delivery::{
     Attempt, Call, Event, Health, HistoryPage, HistoryQuery, Ids, Profile, RenderError, Target, Webhook,
 };
 use crate::id::{DeliveryId, EventId, ProfileName, Scope, WebhookId};
+use crate::observe;
 use crate::store::{
     DeadReplayed, DeliveryRecord, Enqueued, NewDelivery, NewEvent, ReplayDead, Replayed, StoreError,
 };
@@ -174,21 +175,24 @@ impl Dispatcher {
     }
 
     async fn commit(&self, new: Vec<NewEvent>) -> Result<Vec<Receipt>, EnqueueError> {
-        let ids: Vec<_> = new.iter().map(|new| new.event.id().clone()).collect();
+        let events: Vec<_> = new.iter().map(|new| Arc::clone(&new.event)).collect();
         let enqueued = self.parts.store.enqueue(new, self.parts.timer.now()).await?;
-        let receipts = ids
+        let receipts = events
             .into_iter()
             .zip(enqueued)
-            .map(|(id, enqueued)| match enqueued {
-                Enqueued::Fresh(deliveries) => Ok(Receipt {
-                    deliveries,
-                    is_new: true,
-                }),
+            .map(|(event, enqueued)| match enqueued {
+                Enqueued::Fresh(deliveries) => {
+                    observe::enqueued(&event, &deliveries);
+                    Ok(Receipt {
+                        deliveries,
+                        is_new: true,
+                    })
+                }
                 Enqueued::Duplicate(deliveries) => Ok(Receipt {
                     deliveries,
                     is_new: false,
                 }),
-                Enqueued::Conflict => Err(EnqueueError::Conflict(id)),
+                Enqueued::Conflict => Err(EnqueueError::Conflict(event.id().clone())),
             });
         receipts.collect()
     }

@@ -16,6 +16,7 @@ use super::coding::{self, WireBody};
 use super::listener::{Landed, LandedFacts};
 use crate::auth::{AuthContext, AuthError, AuthErrorKind, AuthProvider};
 use crate::delivery::{AttemptReport, Outcome, Profile, SendFailure};
+use crate::observe;
 use crate::retry::{Decision, Progress, RetryAfter, Verdict};
 use crate::store::{Claimed, Next, Settlement};
 use crate::time::{after, elapsed};
@@ -36,8 +37,13 @@ pub(super) async fn fly(parts: Arc<Parts>, claimed: Claimed) -> Landed {
     let started_at = parts.timer.now();
     // A panic in the user's sender, authentication or profile costs this attempt and nothing else: whatever state it left
     // behind is the user's own.
-    let attempted = AssertUnwindSafe(attempt(&parts, &claimed)).catch_unwind().await;
-    let (attempt, next) = attempted.unwrap_or_else(|_panic| after_panic(&parts, &claimed, started_at));
+    let attempted = async {
+        let attempted = AssertUnwindSafe(attempt(&parts, &claimed)).catch_unwind().await;
+        let attempted = attempted.unwrap_or_else(|_panic| after_panic(&parts, &claimed, started_at));
+        observe::attempted(&claimed, attempted.0.as_ref());
+        attempted
+    };
+    let (attempt, next) = observe::attempt(&claimed, attempted).await;
     Landed {
         settlement: Settlement {
             id: claimed.id,

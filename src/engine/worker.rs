@@ -15,6 +15,7 @@ use super::assembly::Parts;
 use super::flight::fly;
 use super::listener::Landed;
 use crate::id::{DeliveryId, Fence};
+use crate::observe;
 use crate::store::{ClaimRequest, Claimed, Listen, Settled, StoreError, StoreErrorKind};
 use crate::time::elapsed;
 
@@ -209,6 +210,7 @@ impl<'a> Shift<'a> {
             let settlements = landed.iter().map(|landed| landed.settlement.clone()).collect();
             let settled = parts.store.settle(settlements, parts.timer.now()).await;
             if let Ok(answers) = &settled {
+                observe::settled(landed.iter().map(|landed| &landed.settlement).zip(answers));
                 parts.tell_settled(&landed, answers).await;
             }
             Chore::Settled { landed, settled }

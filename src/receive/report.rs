@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::Rejection;
+use crate::observe;
 use crate::store::SeenKey;
 use crate::time::{Clock, elapsed};
 
@@ -166,11 +167,17 @@ impl<'a> Reporting<'a> {
 
     fn report(&mut self, ending: Ending<'_>) {
         self.is_reported = true;
+        let took = elapsed(self.since, self.clock.now());
+        let why: Option<&dyn fmt::Display> = match &ending {
+            Ending::Rejected(rejection) => Some(rejection),
+            _ => None,
+        };
+        observe::received(self.receiver, self.key.as_ref(), ending.as_str(), why, took);
         self.listener.ended(&Report {
             receiver: self.receiver,
             key: self.key.as_ref(),
             ending,
-            took: elapsed(self.since, self.clock.now()),
+            took,
         });
     }
 }

@@ -9,6 +9,7 @@ mod crash;
 mod destinations;
 mod dispatcher;
 mod life_cycles;
+mod observing;
 mod payloads;
 mod profiles;
 mod receive;
