@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Dispatcher, Listener, Timer, Upkeep, Worker};
 use crate::auth::{AuthError, AuthErrorKind, AuthProvider, AuthTools};
-use crate::delivery::{Digest, Profile, Profiles, Retention};
+use crate::delivery::{Digest, HealthLimits, Profile, Profiles, Retention};
 use crate::id::{AuthId, EventType, HolderName};
 use crate::store::{AuthRecord, Store};
 use crate::system::{Entropy, SystemEntropy};
@@ -35,6 +35,7 @@ pub(super) struct Parts {
     pub(super) grace: Duration,
     pub(super) poll_interval: Duration,
     pub(super) listeners: Vec<Arc<dyn Listener>>,
+    pub(super) health_limits: HealthLimits,
     pub(super) retention: Retention,
     own_auths: BTreeMap<AuthId, Arc<dyn AuthProvider>>,
     stored_auths: Mutex<HashMap<AuthId, MadeFromRecord>>,
@@ -64,6 +65,7 @@ impl Engine {
                 grace: Duration::from_secs(30),
                 poll_interval: Duration::from_secs(1),
                 listeners: Vec::new(),
+                health_limits: HealthLimits::default(),
                 retention: Retention::default(),
                 own_auths: BTreeMap::new(),
                 stored_auths: Mutex::default(),
@@ -139,6 +141,12 @@ impl EngineBuilder {
     /// Tells this listener, too, of what happens. Default: nobody is told.
     pub fn listener(mut self, listener: impl Listener) -> Self {
         self.parts.listeners.push(Arc::new(listener));
+        self
+    }
+
+    /// When listeners are warned of a webhook's health. Default: see [`HealthLimits`].
+    pub fn health_limits(mut self, limits: HealthLimits) -> Self {
+        self.parts.health_limits = limits;
         self
     }
 

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use chrono::{DateTime, Utc};
 
 use super::assembly::Parts;
-use crate::delivery::{DeadReason, DisableReason, State, Webhook};
+use crate::delivery::{DeadReason, DisableReason, Health, HealthWarning, State, Webhook};
 use crate::id::{DeliveryId, EventId, EventType, Scope, WebhookId};
 use crate::store::{Claimed, Next, Settled, Settlement};
 
@@ -15,7 +15,8 @@ use crate::store::{Claimed, Next, Settled, Settlement};
 /// # Contract
 ///
 /// A notice comes after the commit that made it true, and only in the process that made it: of a delivery, from the
-/// worker that settled it; of a webhook's being disabled for failing, from the [`Upkeep`](super::Upkeep) that did it.
+/// worker that settled it; of a webhook's being disabled for failing, from the [`Upkeep`](super::Upkeep) that did it. What
+/// an upkeep only looks at, health and the time that is left, each process tells by itself.
 /// Notices of one worker come in the order of its commits. Some may come twice, such as a recovery that two deliveries
 /// noticed at the same time. One is missed where the process ends, or the store's answer is lost, between the commit and
 /// the telling. So a notice is a hint; what is so is in the store.
@@ -120,6 +121,24 @@ pub enum Notice {
         /// Since when it had been failing.
         failing_since: DateTime<Utc>,
     },
+    /// Sending to a webhook has come to take long, or to fail often. Told again only once something else is wrong.
+    #[non_exhaustive]
+    HealthWarning {
+        /// Which one.
+        webhook: WebhookFacts,
+        /// What is wrong.
+        warning: HealthWarning,
+        /// The figures.
+        health: Health,
+    },
+    /// There is no more cause for a health warning.
+    #[non_exhaustive]
+    HealthRestored {
+        /// Which one.
+        webhook: WebhookFacts,
+        /// The figures.
+        health: Health,
+    },
 }
 
 /// What a notice says of a delivery.
@@ -202,6 +221,8 @@ impl fmt::Display for Notice {
                 webhook,
                 reason: DisableReason::Gone,
             } => write!(f, "{webhook} was disabled: its receiver is gone"),
+            Self::HealthWarning { webhook, warning, .. } => write!(f, "{webhook}: {warning}"),
+            Self::HealthRestored { webhook, .. } => write!(f, "{webhook}: sending goes well again"),
             Self::Recovered {
                 webhook,
                 failing_since,

@@ -13,7 +13,7 @@ use super::digests::Digester;
 use super::retention::Purging;
 use super::seen::Forgetting;
 use super::tasks::PurgingTasks;
-use super::watch::FailingWatch;
+use super::watch::{FailingWatch, HealthWatch};
 use super::worker::is_lasting;
 use crate::store::StoreError;
 use crate::time::elapsed;
@@ -27,11 +27,16 @@ const STORE_PAUSE: Duration = Duration::from_millis(250);
 /// The longest that a pass sleeps before it looks at the clock again, since the clock may have been set meanwhile.
 const LONGEST_NAP: Duration = Duration::from_secs(60);
 
-/// Does everything that has to be done now and then: sends [digests](crate::delivery::Digest) when their windows are
-/// over, forgets keys of messages that need no longer be kept, takes away the results of tasks, and then the tasks, when
-/// their time has come, removes history and deliveries that are
-/// [over for long enough](super::EngineBuilder::retention), and gives notice to webhooks that only fail and then disables them, where they asked for that
-/// ([`AutoDisable`](crate::delivery::AutoDisable)), at most a minute late.
+/// Does everything that has to be done now and then:
+///
+/// - sends [digests](crate::delivery::Digest) when their windows are over;
+/// - takes away the results of tasks, and then the tasks, when their time has come;
+/// - removes history and deliveries that are [over for long enough](super::EngineBuilder::retention);
+/// - forgets keys of messages that need no longer be kept;
+/// - gives notice to webhooks that only fail, and then disables them, where they asked for that
+///   ([`AutoDisable`](crate::delivery::AutoDisable)), at most a minute late;
+/// - warns [listeners](super::Listener) of webhooks whose health is bad
+///   ([`HealthLimits`](crate::delivery::HealthLimits)), once a minute.
 ///
 /// Run one beside the workers, in any process that has the engine. Several at once do no harm: each step is one small
 /// commit, and what one has done another finds done. Where none runs, deliveries are sent all the same, but nothing
@@ -94,6 +99,7 @@ impl Upkeep {
             Box::new(PurgingTasks),
             Box::new(Purging),
             Box::<FailingWatch>::default(),
+            Box::<HealthWatch>::default(),
         ];
         let digests = self.parts.digests.values().cloned();
         passes.extend(digests.map(|digest| Box::new(Digester::new(digest)) as _));

@@ -1,4 +1,4 @@
-//! Watching webhooks: those that only fail are given notice, and then disabled.
+//! Watching webhooks: those that only fail are given notice, and then disabled; those that fare badly are warned of.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use super::assembly::Parts;
 use super::listener::Notice;
 use super::upkeep::{Pass, Step};
-use crate::delivery::{DisableReason, FailingVerdict};
+use crate::delivery::{DisableReason, FailingVerdict, HealthWarning, Webhook};
 use crate::id::WebhookId;
 use crate::store::{FailingWebhook, StoreError, Switch, Switched};
-use crate::time::after;
+use crate::time::{after, before};
 
 /// How many webhooks a step looks at.
 const AT_ONCE: usize = 100;
@@ -106,5 +106,72 @@ impl FailingWatch {
         let is_new = told != Some(&since);
         self.noticed.insert(id.clone(), since);
         is_new
+    }
+}
+
+/// How many webhooks' figures a step looks up: a few milliseconds' work for a store on a disk.
+const FIGURES_AT_ONCE: usize = 10;
+
+/// Warns of webhooks to which sending takes long or fails often, and says when that is over.
+#[derive(Debug, Default)]
+pub(super) struct HealthWatch {
+    /// How far this round has come.
+    position: Option<WebhookId>,
+    /// What was warned of, in this round and before it.
+    warned: BTreeMap<WebhookId, HealthWarning>,
+    warned_before: BTreeMap<WebhookId, HealthWarning>,
+}
+
+#[async_trait]
+impl Pass for HealthWatch {
+    async fn step(&mut self, parts: &Arc<Parts>) -> Result<Step, StoreError> {
+        let now = parts.timer.now();
+        if parts.listeners.is_empty() {
+            return Ok(Step::Until(after(now, INTERVAL)));
+        }
+        let position = self.position.as_ref();
+        let webhooks = parts.store.all_webhooks(position, FIGURES_AT_ONCE).await?;
+        for webhook in &webhooks {
+            self.examine(parts, webhook, now).await?;
+            self.position = Some(webhook.id.clone());
+        }
+        if webhooks.len() == FIGURES_AT_ONCE {
+            return Ok(Step::Again);
+        }
+        self.position = None;
+        self.warned_before = std::mem::take(&mut self.warned);
+        Ok(Step::Until(after(now, INTERVAL)))
+    }
+}
+
+impl HealthWatch {
+    async fn examine(
+        &mut self,
+        parts: &Parts,
+        webhook: &Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let limits = &parts.health_limits;
+        let since = before(now, limits.window);
+        let health = parts.store.health(&webhook.id, since, now).await?;
+        let former = self.warned_before.get(&webhook.id).copied();
+        match limits.warning(&health) {
+            Some(warning) => {
+                if former != Some(warning) {
+                    parts.tell(&Notice::HealthWarning {
+                        webhook: webhook.into(),
+                        warning,
+                        health,
+                    });
+                }
+                self.warned.insert(webhook.id.clone(), warning);
+            }
+            None if former.is_some() => parts.tell(&Notice::HealthRestored {
+                webhook: webhook.into(),
+                health,
+            }),
+            None => {}
+        }
+        Ok(())
     }
 }

@@ -186,6 +186,42 @@ fn whatever_crashes_a_webhook_is_disabled_in_its_time_and_not_before_and_nothing
 }
 
 #[test]
+fn listeners_are_warned_of_bad_health_once_and_told_when_it_is_over() {
+    for on in On::ALL {
+        let (mut stage, heard) = stage(on, |now| match now < minutes(10) {
+            true => StatusCode::BAD_GATEWAY,
+            false => StatusCode::OK,
+        });
+        stage.register("busy", "truelayer");
+        stage.ask(stage.dispatcher().remove(&"w".into())).unwrap();
+        for n in 0..40 {
+            stage.run_until(minutes(2 * n) + seconds(1));
+            enqueue(&stage, &n.to_string());
+        }
+        stage.run_until(minutes(120));
+        let heard = heard.lock().unwrap();
+        let of_health: Vec<_> = heard
+            .iter()
+            .filter_map(|(at, notice)| match notice {
+                Notice::HealthWarning { warning, health, .. } => {
+                    assert!(warning.is_failing && !warning.is_slow && health.attempts >= 10);
+                    Some((*at, "warning"))
+                }
+                Notice::HealthRestored { health, .. } => {
+                    assert!(health.success_percent().is_none_or(|percent| percent > 50));
+                    Some((*at, "restored"))
+                }
+                _ => None,
+            })
+            .collect();
+        let [(warned, "warning"), (restored, "restored")] = of_health[..] else {
+            panic!("{of_health:?}")
+        };
+        assert!(warned < minutes(6) && restored > minutes(30), "{of_health:?}");
+    }
+}
+
+#[test]
 fn powens_webhooks_are_never_disabled_by_the_engine() {
     let (stage, _) = stage(On::Memory, |_| StatusCode::OK);
     for rule in [
