@@ -8,4 +8,5 @@ mod holds;
 mod keys;
 mod notices;
 mod providers;
+mod scopes;
 pub(crate) mod stage;

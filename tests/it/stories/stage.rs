@@ -15,7 +15,7 @@ use ringback::delivery::{Attempt, Event};
 use ringback::engine::{Dispatcher, Engine, EngineBuilder, Registration};
 use ringback::id::DeliveryId;
 use ringback::provider;
-use ringback::store::{DeliveryRecord, MemoryStore, SqliteStore};
+use ringback::store::{DeliveryRecord, MemoryStore, SqliteStore, Store};
 use ringback::testing::{ManualTime, Reply, ScriptedSender, SeededEntropy};
 use ringback::time::{Clock, after, elapsed};
 
@@ -126,6 +126,17 @@ impl Stage {
 
     pub(crate) fn dispatcher(&self) -> Dispatcher {
         self.engine().dispatcher()
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        match &self.store {
+            Backing::Memory(store) => store,
+            Backing::Sqlite(store) => store,
+        }
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.time.now()
     }
 
     /// What a call to the engine or its store answers. On this stage every call answers at once.
