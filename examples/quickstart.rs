@@ -24,14 +24,16 @@ use hyper_util::rt::TokioIo;
 use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
 use ringback::delivery::PlainProfile;
 use ringback::engine::{
-    Callbacks, Engine, NewCall, TaskContext, TaskError, TaskRunner, TaskWork, TokioTimer,
+    CallHandlers, Callbacks, CheckUnavailable, CredentialsCheck, Engine, TaskContext, TaskError, TaskRunner,
+    TaskWork, TokioTimer,
 };
 use ringback::receive::{JsonEvents, Payload, Receiver};
 use ringback::retry::Schedule;
+use ringback::secret::Secret;
 use ringback::signature::{BiSignature, HmacKey, MaxAge, Verifier};
-use ringback::store::{EncryptionKey, MemoryStore, SqliteStore, TaskEnd};
+use ringback::store::{EncryptionKey, MemoryStore, SqliteStore};
 use ringback::system::SystemEntropy;
-use ringback::task::{self, Accepted, AsyncParameters, Callback, TaskStatus};
+use ringback::task::{self, Accepted, Callback, TaskStatus};
 use ringback::transport::{Guard, HttpSender, HyperSender, ResponseLimits};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -39,7 +41,7 @@ use tokio::sync::{mpsc, oneshot};
 type AnyError = Box<dyn Error + Send + Sync>;
 
 const KEY: &str = "a key that both sides know";
-const TOKEN: &str = "Bearer the application's access token";
+const TOKEN: &str = "the application's access token";
 
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
@@ -73,11 +75,10 @@ async fn main() -> Result<(), AnyError> {
         callbacks,
     )
     .build();
-    let handler = {
-        let runner = runner.clone();
-        move |request| serve_calls(runner.clone(), request)
-    };
-    tokio::spawn(serve(listener, handler));
+    let handlers = CallHandlers::new(runner.clone(), OneUser);
+    tokio::spawn(serve(listener, move |request| {
+        serve_calls(handlers.clone(), request)
+    }));
     let (stop_worker, worker_stops) = oneshot::channel::<()>();
     let (stop_runner, runner_stops) = oneshot::channel::<()>();
     let worker = tokio::spawn({
@@ -159,37 +160,28 @@ impl TaskWork for SlowReport {
         self.0.note("service", &format!("works on {}", task.request_uri));
         tokio::time::sleep(Duration::from_millis(500)).await;
         self.0.note("service", "stores the result and rings back");
-        Ok(Bytes::from(
-            r#"{"results":[{"account":"checking","balance":1024.50}],"status":"Succeeded"}"#,
-        ))
+        Ok(Bytes::from(r#"[{"account":"checking","balance":1024.50}]"#))
+    }
+}
+
+/// Who may call: one user, with one token.
+#[derive(Debug)]
+struct OneUser;
+
+#[async_trait]
+impl CredentialsCheck for OneUser {
+    async fn credentials(&self, token: &Secret) -> Result<Option<String>, CheckUnavailable> {
+        Ok((*token == Secret::from(TOKEN)).then(|| "user-7".to_owned()))
     }
 }
 
 /// The service's two routes: start a call, fetch its results.
-async fn serve_calls(runner: TaskRunner, request: Request<Bytes>) -> Result<Response<Bytes>, AnyError> {
-    if request
-        .headers()
-        .get(AUTHORIZATION)
-        .is_none_or(|token| token != TOKEN)
-    {
-        return answer(StatusCode::UNAUTHORIZED, "");
-    }
-    if let Some(id) = request.uri().path().strip_prefix("/results/") {
-        return match runner.task(&id.into()).await? {
-            None => answer(StatusCode::NOT_FOUND, ""),
-            Some(task) => match task.ended.map(|ended| ended.end) {
-                Some(TaskEnd::Succeeded(results)) => answer(StatusCode::OK, results),
-                _ => answer(StatusCode::ACCEPTED, ""),
-            },
-        };
-    }
-    let asked = AsyncParameters::of(request.uri())?;
-    let mut call = NewCall::new("user-7", request.uri().path()).with_input(request.into_body());
-    if let Some(webhook_uri) = asked.webhook_uri {
-        call = call.with_webhook_uri(webhook_uri.as_str());
-    }
-    let accepted = runner.accept(call).await?;
-    answer(StatusCode::ACCEPTED, serde_json::to_vec(&accepted)?)
+async fn serve_calls(handlers: CallHandlers, request: Request<Bytes>) -> Result<Response<Bytes>, AnyError> {
+    Ok(if request.uri().path().starts_with("/results/") {
+        handlers.results(request).await
+    } else {
+        handlers.start(request).await
+    })
 }
 
 /// The application's route. An error drops the connection without an answer.
@@ -240,7 +232,7 @@ where
 
 async fn get(client: &HyperSender, uri: Uri) -> Result<Bytes, AnyError> {
     let request = Request::get(uri)
-        .header(AUTHORIZATION, TOKEN)
+        .header(AUTHORIZATION, format!("Bearer {TOKEN}"))
         .body(Bytes::new())?;
     let response = client.send(request, &ResponseLimits::default()).await?;
     if !response.status().is_success() {

@@ -369,3 +369,36 @@ fn a_task_is_kept_as_long_as_it_is_said() {
         assert_eq!(keep.known_until, office.now() + TimeDelta::seconds(150));
     }
 }
+
+#[test]
+fn upkeep_takes_away_what_has_been_kept_long_enough() {
+    for on in On::ALL {
+        let mut office = Office::new(on, |builder| {
+            builder
+                .concurrency(250)
+                .keep_results(Duration::from_secs(100))
+                .keep_records(Duration::from_secs(100))
+        });
+        office.hire();
+        let ids: Vec<_> = (0..250)
+            .map(|_| office.accept(NewCall::new("user-1", "/")))
+            .collect();
+        for id in &ids {
+            office.pass(Duration::from_millis(1));
+            office.desk.tell(id, &End::Succeed("[]"));
+        }
+        office.settle();
+        office.crash(0);
+        office.pass_seconds(99);
+        office.keep_up();
+        assert!(ids.iter().all(|id| !office.record(id).ended.unwrap().is_purged));
+        office.pass_seconds(1);
+        office.keep_up();
+        assert!(ids.iter().all(|id| office.record(id).ended.unwrap().is_purged));
+        office.pass_seconds(100);
+        office.keep_up();
+        for id in &ids {
+            assert_eq!(now(office.store.task(id)).unwrap(), None);
+        }
+    }
+}

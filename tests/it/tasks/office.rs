@@ -229,6 +229,23 @@ impl Office {
     pub(super) fn now(&self) -> DateTime<Utc> {
         self.time.now()
     }
+
+    /// Does what upkeep is due, in a process of its own.
+    pub(super) fn keep_up(&self) {
+        let store = FaultyStore::new(Arc::clone(&self.store), Arc::new(self.time.clone()), |_| {
+            Fault::None
+        });
+        let sender = sender_fn(|_| async { Ok(Response::default()) });
+        let upkeep = Engine::builder(store, sender, self.time.clone()).build().upkeep();
+        let mut due = std::pin::pin!(upkeep.run_due());
+        while due
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+        {
+            assert!(self.time.advance_to_next_wake());
+        }
+    }
 }
 
 /// What completes at once, as calls to these stores do.
