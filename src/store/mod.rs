@@ -12,21 +12,25 @@
 //! Instants are kept to the microsecond. Implementations are tested with the conformance suites that the
 //! `testing` feature brings.
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod codec;
 mod deliveries;
 mod digests;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod encrypted;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod encryption;
 mod error;
 mod holds;
 mod inspect;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod seen;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod tasks;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod waiting;
 mod wake;
 mod webhooks;
@@ -36,12 +40,16 @@ pub use deliveries::{
     Settlement,
 };
 pub use digests::{Chunk, DigestStore, SealedWindow, TakeChunk, Update, WindowNo};
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use encrypted::EncryptedAnew;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use encryption::{EncryptionKey, EncryptionKeyError, EncryptionKeys, KeyId};
 pub use error::{StoreError, StoreErrorKind};
 pub use holds::{HoldKey, Release};
 pub use inspect::{DeadReplayed, DeliveryRecord, Inspect, Purged, ReplayDead, Replayed};
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 pub use seen::{Seen, SeenClaim, SeenKey, SeenStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;

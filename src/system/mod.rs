@@ -41,11 +41,21 @@ pub trait Entropy: std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// The operating system's randomness, through a generator of the thread's own.
-#[cfg(any(feature = "client", feature = "engine", feature = "sqlite"))]
+#[cfg(any(
+    feature = "client",
+    feature = "engine",
+    feature = "sqlite",
+    feature = "postgres"
+))]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
-#[cfg(any(feature = "client", feature = "engine", feature = "sqlite"))]
+#[cfg(any(
+    feature = "client",
+    feature = "engine",
+    feature = "sqlite",
+    feature = "postgres"
+))]
 impl Entropy for SystemEntropy {
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     fn fill(&self, buffer: &mut [u8]) {

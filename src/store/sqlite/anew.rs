@@ -6,65 +6,10 @@ use rusqlite::{Connection, params_from_iter};
 use super::core::Core;
 use super::database::Database;
 use super::fault::Fault;
+use crate::store::encrypted::{ENCRYPTED, Encrypted, EncryptedAnew};
 
 /// How many rows are looked at in one commit: a few milliseconds, so that whoever claims or settles hardly waits.
 const ROWS_AT_ONCE: i64 = 256;
-
-/// What is encrypted: a table, the column by which it is gone through, the columns that identify a row, and those that are
-/// encrypted.
-struct Encrypted {
-    table: &'static str,
-    by: &'static str,
-    row: &'static [&'static str],
-    columns: &'static [&'static str],
-}
-
-const ENCRYPTED: &[Encrypted] = &[
-    Encrypted {
-        table: "webhooks",
-        by: "id",
-        row: &["id"],
-        columns: &["webhooks.json"],
-    },
-    Encrypted {
-        table: "auths",
-        by: "id",
-        row: &["id"],
-        columns: &["auths.config"],
-    },
-    Encrypted {
-        table: "events",
-        by: "id",
-        row: &["scope", "event_id"],
-        columns: &["events.headers", "events.fingerprint", "events.body"],
-    },
-    Encrypted {
-        table: "contents",
-        by: "delivery",
-        row: &["delivery"],
-        columns: &["contents.body", "contents.call"],
-    },
-    Encrypted {
-        table: "attempts",
-        by: "seq",
-        row: &["delivery", "number"],
-        columns: &["attempts.excerpt"],
-    },
-    Encrypted {
-        table: "tasks",
-        by: "number",
-        row: &["id"],
-        columns: &[
-            "tasks.request_uri",
-            "tasks.results_uri",
-            "tasks.webhook_uri",
-            "tasks.input",
-            "tasks.progress",
-            "tasks.results",
-            "tasks.description",
-        ],
-    },
-];
 
 /// How far a pass over everything has come.
 #[derive(Debug, Clone, Default)]
@@ -72,16 +17,6 @@ pub(super) struct Pass {
     table: usize,
     after: Option<Value>,
     done: EncryptedAnew,
-}
-
-/// What [`SqliteStore::encrypt_anew`](super::SqliteStore::encrypt_anew) has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct EncryptedAnew {
-    /// Values that were under an older key, and are now under the one that encrypts.
-    pub values: u64,
-    /// Values that no key could read, since they were damaged. They are left as they are.
-    pub unreadable: u64,
 }
 
 impl Core {

@@ -133,7 +133,6 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-pub use self::anew::EncryptedAnew;
 use self::anew::Pass;
 pub use self::connection::Durability;
 use self::connection::Settings;
@@ -141,6 +140,7 @@ use self::core::{Access, Core, Submitted};
 use self::database::Database;
 use self::fault::Fault;
 use self::runner::Runner;
+pub use super::EncryptedAnew;
 use super::codec;
 use super::{EncryptionKeys, StoreError, StoreErrorKind, Wake};
 

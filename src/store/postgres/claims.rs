@@ -1,0 +1,528 @@
+//! Claiming.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
+
+use super::attempts::{Consequence, NewAttempts};
+use super::contents;
+use super::database::Database;
+use super::events::{self, event_columns};
+use super::fault::Fault;
+use super::holds::BUSY;
+use super::lanes::{LOCK_LATER, LaneNo, Lanes, lane_columns};
+use super::registrations::Registered;
+use super::sealer::Sealer;
+use super::transaction::{Columns, Transaction, query};
+use crate::delivery::{AttemptReport, DeadReason, Event, Outcome};
+use crate::id::{DeliveryId, Fence};
+use crate::store::codec::{ceil, floor, instant, limit, optional_instant, state_words, unsigned, whole};
+use crate::store::holds::MOVED_AT_ONCE;
+use crate::store::{ClaimRequest, Claimed, ClaimedTarget};
+use crate::time::{after, elapsed};
+
+/// How many waiting deliveries of a removed webhook are buried each time its lane has its turn.
+const BURIED_AT_ONCE: i64 = 32;
+
+/// How often a claim goes round the lanes for what is left of its places: some have less than their share, some turn out
+/// to have nothing.
+const ROUNDS: usize = 8;
+
+/// How many transactions a claim makes at most, where others had lanes locked that it has places left for.
+const TRIES: usize = 8;
+
+/// What ends a lease is seen by one claim, with the lane locked that it concerns; where that cannot be had, by another.
+const EXPIRED: &str = concat!(
+    "SELECT d.id AS delivery, d.claimed_at, d.history, ",
+    lane_columns!(),
+    " FROM ringback.deliveries d JOIN ringback.lanes l ON l.id = d.lane
+      WHERE d.state = 'sending' AND d.lease_ends <= $1 ORDER BY d.lease_ends, d.id LIMIT $2
+      FOR UPDATE OF d, l SKIP LOCKED"
+);
+
+const INTERRUPT: &str = "
+    UPDATE ringback.deliveries d
+    SET state = n.state, held_by = n.held_by, rank = n.rank, due = n.due, awaits = n.awaits, attempts = attempts + 1,
+        history = history + 1, first_failure = coalesce(first_failure, $5), interrupted = TRUE
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $6::text[], $7::bigint[])
+        AS n (id, rank, due, awaits, state, held_by)
+    WHERE d.id = n.id";
+
+const OPEN_DUE: &str = "
+    UPDATE ringback.lanes SET ready = TRUE, opens_at = NULL WHERE id IN
+        (SELECT id FROM ringback.lanes WHERE opens_at <= $1 ORDER BY opens_at FOR UPDATE SKIP LOCKED)";
+
+/// How many lanes are ready, those included that somebody has locked.
+const COUNT_READY: &str = "SELECT count(*) AS ready FROM (SELECT FROM ringback.lanes WHERE ready LIMIT $1) l";
+
+const READY: &str = concat!(
+    "SELECT ",
+    lane_columns!(),
+    " FROM ringback.lanes l WHERE l.ready AND l.id <> ALL($2::bigint[]) ORDER BY l.turn, l.id LIMIT $1
+      FOR UPDATE SKIP LOCKED"
+);
+
+const WAIT_FOR_ONE: &str = concat!(
+    "SELECT ",
+    lane_columns!(),
+    " FROM ringback.lanes l WHERE l.ready ORDER BY l.turn, l.id LIMIT 1 FOR UPDATE"
+);
+
+const TURNS: &str = "SELECT nextval('ringback.turns') AS turn FROM generate_series(1, $1::bigint)";
+
+/// The first of each lane, as many as it may give, in the order of the lanes.
+const HEADS: &str = "
+    SELECT n.lane, d.*
+    FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS n (lane, most, place)
+    CROSS JOIN LATERAL (SELECT d.id, d.due, d.rank FROM ringback.deliveries d
+        WHERE d.lane = n.lane AND d.state = 'pending' AND d.rank < 9223372036854775807
+        ORDER BY d.rank, d.id LIMIT n.most) d
+    ORDER BY n.place, d.rank, d.id";
+
+const NEWEST: &str = "SELECT last_value AS newest FROM ringback.delivery_ids";
+
+const TAKE: &str = "
+    UPDATE ringback.deliveries d
+    SET state = 'sending', fence = d.fence + 1, holder = $2, claimed_at = $3, lease_ends = $4
+    FROM unnest($1::bigint[]) AS n (id) WHERE d.id = n.id";
+
+const BURY: &str = "
+    UPDATE ringback.deliveries SET state = 'dead', reason = $2, ended_at = $4, purgeable = 2
+    WHERE id IN (SELECT h.id FROM unnest($1::bigint[]) AS n (lane)
+        CROSS JOIN LATERAL (SELECT d.id FROM ringback.deliveries d
+            WHERE d.lane = n.lane AND d.state = 'pending' ORDER BY d.rank, d.id LIMIT $3) h)";
+
+/// What was claimed, in the order in which it was claimed.
+const BRING: &str = "
+    SELECT d.id, d.event, d.fence, d.attempts, d.first_failure, d.interrupted, d.due, d.webhook, d.test, c.body, c.call
+    FROM unnest($1::bigint[]) WITH ORDINALITY AS n (id, place)
+    JOIN ringback.deliveries d ON d.id = n.id
+    LEFT JOIN ringback.contents c ON d.own AND c.delivery = d.id
+    ORDER BY n.place";
+
+/// Its events, each once, since one event often goes to many webhooks.
+const EVENTS: &str = concat!(
+    "SELECT e.id, ",
+    event_columns!(),
+    " FROM ringback.events e WHERE e.id IN (SELECT event FROM ringback.deliveries WHERE id = ANY($1::bigint[]))"
+);
+
+const WEBHOOKS: &str = "
+    SELECT w.id, w.json FROM ringback.webhooks w
+    WHERE w.id IN (SELECT webhook FROM ringback.deliveries WHERE id = ANY($1::bigint[]))";
+
+const AUTHS: &str = "
+    SELECT a.id, a.name, a.config FROM ringback.auths a WHERE a.id IN
+        (SELECT w.auth FROM ringback.deliveries d JOIN ringback.webhooks w ON w.id = d.webhook
+            WHERE d.id = ANY($1::bigint[])
+         UNION SELECT c.auth FROM ringback.contents c WHERE c.delivery = ANY($1::bigint[]))";
+
+const NEXT_DUE: &str = "
+    SELECT (SELECT $1::bigint FROM ringback.lanes WHERE ready LIMIT 1) AS ready,
+        (SELECT opens_at FROM ringback.lanes WHERE opens_at IS NOT NULL ORDER BY opens_at LIMIT 1) AS opens_at,
+        (SELECT lease_ends FROM ringback.deliveries WHERE state = 'sending' ORDER BY lease_ends LIMIT 1) AS lease_ends,
+        (SELECT $1::bigint FROM ringback.holds WHERE busy LIMIT 1) AS moves";
+
+impl Database {
+    /// Claims in as many transactions as it takes: where others have lanes locked, it takes the rest first, and then waits
+    /// for one of those at a time.
+    pub(super) async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claimed>, Fault> {
+        let now = whole(request.now);
+        if self.was_set_back(now) {
+            self.ask_anew(now).await?;
+        }
+        if self.see_to_holds(request.max, now).await? {
+            self.move_held(MOVED_AT_ONCE, now).await?;
+        }
+        let mut claimed = Vec::new();
+        let mut waits = false;
+        for _ in 0..TRIES {
+            let left = request.max - claimed.len();
+            let part = match self.claim_once(request, left, waits, now).await {
+                Ok(part) => part,
+                Err(fault) if claimed.is_empty() => return Err(fault),
+                Err(_) => break, // what was claimed before is committed, and must be told
+            };
+            // After waiting it looks again, since what it waited for may have been taken.
+            waits = part.claimed.is_empty() && !waits;
+            claimed.extend(part.claimed);
+            if claimed.len() >= request.max || !part.passed_over {
+                break;
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Whether something of a hold is to be moved. Then leases that have ended are seen to first, since what was under them
+    /// may have come to be kept back.
+    async fn see_to_holds(&self, max: usize, now: DateTime<Utc>) -> Result<bool, Fault> {
+        if self.once(BUSY, &[]).await?.is_empty() {
+            return Ok(false);
+        }
+        let mut tx = self.transaction().await?;
+        let mut claim = Claim::new(max, now);
+        let expired = tx.query(EXPIRED, &[&floor(now), &limit(max)]).await?;
+        claim.interrupt(&mut tx, &expired).await?;
+        claim.lanes.write(tx).await?;
+        Ok(true)
+    }
+
+    async fn claim_once(
+        &self,
+        request: &ClaimRequest,
+        max: usize,
+        waits: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Part, Fault> {
+        let mut tx = self.transaction().await?;
+        let mut claim = Claim::new(max, now);
+        let passed_over = match waits {
+            false => claim.look(&mut tx).await?,
+            true => {
+                let one = tx.query(WAIT_FOR_ONE, &[]).await?;
+                claim.lanes.add(&one)?;
+                claim.is_exhaustive = true;
+                true
+            }
+        };
+        for _ in 0..ROUNDS {
+            if !claim.go_round(&mut tx, request).await? {
+                break;
+            }
+        }
+        claim.lanes.place(&mut tx).await?;
+        let (changes, _) = claim.lanes.changes()?;
+        let taken = &claim.taken;
+        if taken.is_empty() {
+            tx.commit_with([changes.write()]).await?;
+            return Ok(Part {
+                claimed: Vec::new(),
+                passed_over,
+            });
+        }
+        let sealer = tx.sealer();
+        let [rows, events, webhooks, auths, _] = tx
+            .commit_with([
+                query(BRING, &[taken]),
+                query(EVENTS, &[taken]),
+                query(WEBHOOKS, &[taken]),
+                query(AUTHS, &[taken]),
+                changes.write(),
+            ])
+            .await?;
+        let brought = Brought {
+            registered: Registered::read(&sealer, &webhooks, &auths)?,
+            events: events::by_row(&sealer, &events)?,
+            failing_since: claim.failing_since,
+            sealer,
+        };
+        let claimed = rows.iter().map(|row| brought.claimed(row));
+        // What cannot be read, perhaps because a newer version wrote it, holds up itself and no other: it stays claimed
+        // until its lease ends, and is tried again then.
+        let claimed = claimed.filter(|claimed| !matches!(claimed, Err(Fault::Unreadable(_))));
+        Ok(Part {
+            claimed: claimed.collect::<Result<_, _>>()?,
+            passed_over,
+        })
+    }
+
+    /// Asks all lanes that wait for an instant when they open. After the clock was set back, theirs may have been
+    /// reckoned from a time that has not come.
+    async fn ask_anew(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        let mut tx = self.transaction().await?;
+        let mut lanes = Lanes::new(now);
+        let locked = tx.query(LOCK_LATER, &[]).await?;
+        for no in lanes.add(&locked)? {
+            lanes.get(no)?;
+        }
+        lanes.place(&mut tx).await?;
+        let (changes, _) = lanes.changes()?;
+        tx.commit_with([changes.write()]).await?;
+        Ok(())
+    }
+
+    pub(super) async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Fault> {
+        let rows = self.once(NEXT_DUE, &[&floor(now)]).await?;
+        let row = rows.first().ok_or(Fault::Unreadable("ready"))?;
+        let soonest = match row.read::<Option<i64>>("ready")? {
+            Some(now) => Some(now),
+            None => row.read("opens_at")?,
+        };
+        let soonest = [soonest, row.read("lease_ends")?, row.read("moves")?]
+            .into_iter()
+            .flatten()
+            .min();
+        Ok(optional_instant(soonest, "opens_at")?)
+    }
+}
+
+/// What one transaction claimed.
+struct Part {
+    claimed: Vec<Claimed>,
+    /// Whether there were lanes ready that others had locked.
+    passed_over: bool,
+}
+
+/// A claim under way.
+struct Claim {
+    lanes: Lanes,
+    max: usize,
+    now: DateTime<Utc>,
+    taken: Vec<i64>,
+    /// Since when the webhooks of what was taken have had nothing but failures.
+    failing_since: HashMap<i64, DateTime<Utc>>,
+    /// Whether there are no more lanes ready than those that are known.
+    is_exhaustive: bool,
+}
+
+impl Claim {
+    fn new(max: usize, now: DateTime<Utc>) -> Self {
+        Self {
+            lanes: Lanes::new(now),
+            max,
+            now,
+            taken: Vec::new(),
+            failing_since: HashMap::new(),
+            is_exhaustive: false,
+        }
+    }
+
+    /// Sees to what has become due: leases that have ended, lanes that open. Then locks the lanes whose turn it is. Whether
+    /// it passed over any that others have locked.
+    async fn look(&mut self, tx: &mut Transaction<'_>) -> Result<bool, Fault> {
+        let (now, max) = (floor(self.now), limit(self.max));
+        let none: Vec<LaneNo> = Vec::new();
+        let [expired, _, count, ready] = tx
+            .run([
+                query(EXPIRED, &[&now, &max]),
+                query(OPEN_DUE, &[&now]),
+                query(COUNT_READY, &[&max]),
+                query(READY, &[&max, &none]),
+            ])
+            .await?;
+        self.lanes.add(&ready)?;
+        self.interrupt(tx, &expired).await?;
+        let count = count.first().map(|row| row.count("ready")).transpose()?;
+        self.is_exhaustive = ready.len() < self.max;
+        Ok(count.unwrap_or(0) > ready.len())
+    }
+
+    /// Counts attempts whose worker never reported back, and lets their deliveries wait for their turn again.
+    async fn interrupt(&mut self, tx: &mut Transaction<'_>, expired: &[Row]) -> Result<(), Fault> {
+        if expired.is_empty() {
+            return Ok(());
+        }
+        self.lanes.add(expired)?;
+        let mut attempts = NewAttempts::new();
+        let (mut ids, mut ranks, mut dues, mut awaits) = (vec![], vec![], vec![], vec![]);
+        let (mut states, mut holds) = (vec![], vec![]);
+        for row in expired {
+            let id: i64 = row.read("delivery")?;
+            let started_at = instant(row.read("claimed_at")?, "claimed_at")?;
+            let report = AttemptReport {
+                started_at,
+                duration: elapsed(started_at, self.now),
+                outcome: Outcome::Interrupted,
+                excerpt: Bytes::new(),
+            };
+            let now = self.now;
+            let waits = self.lanes.get(row.read("id")?)?.interrupted(DeliveryId(id), now);
+            let number = row.count::<u32>("history")?.saturating_add(1);
+            let recorded_at = attempts.recorded_at(tx.database(), now);
+            attempts.push(
+                &tx.sealer(),
+                id,
+                number,
+                &report,
+                Consequence::RetryAt(waits.due),
+                recorded_at,
+            )?;
+            ids.push(id);
+            ranks.push(waits.rank);
+            dues.push(waits.due);
+            awaits.push(waits.awaits);
+            states.push(state_words(waits.state).0);
+            holds.push(waits.held_by);
+        }
+        tx.run([
+            NewAttempts::share(),
+            attempts.insert(),
+            query(
+                INTERRUPT,
+                &[&ids, &ranks, &dues, &awaits, &floor(self.now), &states, &holds],
+            ),
+        ])
+        .await?;
+        self.lanes.place(tx).await
+    }
+
+    /// Shares what is left of the places among the lanes whose turn it is. Whether there were any.
+    async fn go_round(&mut self, tx: &mut Transaction<'_>, request: &ClaimRequest) -> Result<bool, Fault> {
+        let left = self.max - self.taken.len();
+        if left == 0 {
+            return Ok(false);
+        }
+        let ready = self.lanes.ready(left);
+        let ready = match self.is_exhaustive {
+            true => ready,
+            false => self.more_ready(tx, left).await?,
+        };
+        if ready.is_empty() {
+            return Ok(false);
+        }
+        let (mut givers, mut most) = (Vec::new(), Vec::new());
+        for (place, no) in ready.iter().enumerate() {
+            // No share is larger than what there is if all before it give nothing.
+            let share = limit(left.div_ceil(ready.len() - place));
+            let waiting = self.lanes.look(*no)?;
+            let allowance = waiting.lane.allowance(waiting.in_flight, self.now);
+            if !waiting.doomed && allowance > 0 {
+                givers.push(*no);
+                most.push(share.min(allowance.into()));
+            }
+        }
+        let [turns, heads] = tx
+            .run([
+                query(TURNS, &[&limit(ready.len())]),
+                query(HEADS, &[&givers, &most]),
+            ])
+            .await?;
+        let mut due: HashMap<LaneNo, Vec<i64>> = HashMap::new();
+        for row in &heads {
+            // In a strict lane there is one; in others they come in the order in which they are due.
+            if row.read::<i64>("due")? <= floor(self.now) {
+                due.entry(row.read("lane")?).or_default().push(row.read("id")?);
+            }
+        }
+        let before = self.taken.len();
+        let mut buried = Vec::new();
+        for (place, no) in ready.iter().enumerate() {
+            let share = (self.max - self.taken.len()).div_ceil(ready.len() - place);
+            let is_served = if self.lanes.look(*no)?.doomed {
+                buried.push(*no);
+                self.lanes.get(*no)?;
+                true
+            } else {
+                self.take(tx, *no, share, due.get(no).map_or(&[], Vec::as_slice))
+                    .await?
+                    > 0
+            };
+            if is_served && let Some(turn) = turns.get(place) {
+                let turn = turn.read("turn")?;
+                self.lanes.get(*no)?.served(turn);
+            }
+        }
+        let taken = self.taken.get(before..).unwrap_or_default().to_vec();
+        let lease_ends = ceil(after(self.now, request.lease));
+        let [_, _, fronts] = tx
+            .run([
+                query(
+                    TAKE,
+                    &[&taken, &request.holder.as_str(), &floor(self.now), &lease_ends],
+                ),
+                query(
+                    BURY,
+                    &[
+                        &buried,
+                        &DeadReason::WebhookDeleted.as_str(),
+                        &BURIED_AT_ONCE,
+                        &floor(self.now),
+                    ],
+                ),
+                Lanes::fronts(&ready),
+            ])
+            .await?;
+        self.lanes.place_by(tx, &fronts).await?;
+        Ok(true)
+    }
+
+    /// Takes from one lane what is due and allowed, at most `share` of it. How many.
+    async fn take(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        no: LaneNo,
+        share: usize,
+        due: &[i64],
+    ) -> Result<u32, Fault> {
+        let waiting = self.lanes.look(no)?;
+        let allowance = waiting.lane.allowance(waiting.in_flight, self.now);
+        let most = usize::try_from(allowance).unwrap_or(usize::MAX).min(share);
+        let before = self.taken.len();
+        if most > 0 && waiting.runs.is_some() {
+            let newest = tx.query(NEWEST, &[]).await?;
+            let newest = newest.first().map_or(Ok(0), |row| row.read("newest"))?;
+            self.taken
+                .extend(self.lanes.take_for_run(tx, no, DeliveryId(newest)).await?);
+        }
+        let left = most - (self.taken.len() - before);
+        self.taken.extend(due.iter().take(left));
+        let taken = self.taken.get(before..).unwrap_or_default();
+        let count = unsigned(limit(taken.len()), "in_flight")?;
+        if let Some(since) = self.lanes.look(no)?.failing_since {
+            self.failing_since.extend(taken.iter().map(|id| (*id, since)));
+        }
+        let now = self.now;
+        self.lanes.get(no)?.take(count, now);
+        Ok(count)
+    }
+
+    /// The lanes whose turn it is, of those that are known and all others.
+    async fn more_ready(&mut self, tx: &mut Transaction<'_>, max: usize) -> Result<Vec<LaneNo>, Fault> {
+        let known = self.lanes.numbers();
+        let more = tx.query(READY, &[&limit(max), &known]).await?;
+        self.lanes.add(&more)?;
+        self.is_exhaustive = more.len() < max;
+        Ok(self.lanes.ready(max))
+    }
+}
+
+/// What a claim brings with it.
+struct Brought {
+    sealer: Sealer,
+    registered: Registered,
+    events: HashMap<i64, Result<Arc<Event>, Fault>>,
+    failing_since: HashMap<i64, DateTime<Utc>>,
+}
+
+impl Brought {
+    fn claimed(&self, row: &Row) -> Result<Claimed, Fault> {
+        let id = row.read("id")?;
+        let event = self
+            .events
+            .get(&row.read("event")?)
+            .ok_or(Fault::Unreadable("event"))?
+            .clone()?;
+        let contents = contents::read(&self.sealer, row)?;
+        let target = match (row.read::<Option<&str>>("webhook")?, contents.call) {
+            (Some(webhook), None) => {
+                let webhook = self.registered.webhook(webhook)?;
+                let target = if row.read("test")? {
+                    ClaimedTarget::Test
+                } else {
+                    ClaimedTarget::Webhook
+                };
+                webhook.map(target)
+            }
+            (None, call) => call.map(|call| ClaimedTarget::Call(Arc::new(call))),
+            (Some(_), Some(_)) => None,
+        };
+        let target = target.ok_or(Fault::Unreadable("webhook"))?;
+        let auth = target.auth().and_then(|id| self.registered.auth(id));
+        Ok(Claimed {
+            id: DeliveryId(id),
+            fence: Fence(row.read("fence")?),
+            attempts: row.count("attempts")?,
+            first_failure: optional_instant(row.read("first_failure")?, "first_failure")?,
+            interrupted: row.read("interrupted")?,
+            failing_since: self.failing_since.get(&id).copied(),
+            due: instant(row.read("due")?, "due")?,
+            body: contents.body.unwrap_or_else(|| event.body().clone()),
+            event,
+            target,
+            auth,
+        })
+    }
+}

@@ -1,0 +1,385 @@
+//! Taking in events with their deliveries.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
+
+use super::contents::NewContents;
+use super::database::Database;
+use super::events::NewEvents;
+use super::fault::Fault;
+use super::holds::{BUSY, SHARE_BY_SUBJECT};
+use super::lanes::{LOCK_BY_KEY, LaneNo, Lanes, NewLanes};
+use super::sealer::Sealer;
+use super::transaction::{Columns, Query, Transaction, query};
+use crate::delivery::{DeadReason, Event, Fingerprint, LaneKey, LaneRules, State, Target};
+use crate::id::{DeliveryId, WebhookId};
+use crate::store::codec::{floor, state_words, whole};
+use crate::store::holds::moved_with;
+use crate::store::waiting::HoldNo;
+use crate::store::{Enqueued, NewDelivery, NewEvent};
+
+/// Whose lanes are known by now, so that nobody changes them before the commit.
+const SCOPES: &str = "SELECT id, scope FROM ringback.webhooks WHERE id = ANY($1::text[])";
+
+/// The deliveries of events that are there already.
+const KNOWN: &str = "
+    SELECT e.scope, e.event_id, e.fingerprint,
+        ARRAY(SELECT d.id FROM ringback.deliveries d WHERE d.event = e.id ORDER BY d.id) AS deliveries
+    FROM unnest($1::text[], $2::text[]) AS k (scope, event_id)
+    JOIN ringback.events e ON e.scope = k.scope AND e.event_id = k.event_id";
+
+/// Their ids rise in the order given. They are drawn with the lanes locked: so within a lane, what has the lower id is
+/// never committed later.
+const INSERT: &str = "
+    INSERT INTO ringback.deliveries (event, lane, state, reason, rank, due, created_at, own, webhook, test, held_by,
+        ended_at, purgeable)
+    SELECT event, lane, state, reason, rank, due, due, own, webhook, test, held_by,
+        CASE WHEN state = 'dead' THEN due END, CASE WHEN state = 'dead' THEN 2 END
+    FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::boolean[],
+            $8::text[], $9::boolean[], $10::bigint[])
+        WITH ORDINALITY AS n (event, lane, state, reason, rank, due, own, webhook, test, held_by, place)
+    ORDER BY place RETURNING id";
+
+/// An event to take in, with what can be worked out before there is a connection.
+pub(super) struct Prepared {
+    pub(super) event: Arc<Event>,
+    pub(super) fingerprint: Fingerprint,
+    deliveries: Vec<NewDelivery>,
+    now: DateTime<Utc>,
+}
+
+/// What tells events apart: scope and id.
+pub(super) type EventKey<'a> = (&'a str, &'a str);
+
+impl Prepared {
+    pub(super) fn new(new: NewEvent, now: DateTime<Utc>) -> Self {
+        Self {
+            fingerprint: new.event.fingerprint(),
+            event: new.event,
+            deliveries: new.deliveries,
+            now: whole(now),
+        }
+    }
+
+    pub(super) fn key(&self) -> EventKey<'_> {
+        (self.event.scope().as_str(), self.event.id().as_str())
+    }
+
+    /// When it is enqueued, if that is without deliveries.
+    pub(super) fn bare_since(&self) -> Option<i64> {
+        self.deliveries.is_empty().then(|| floor(self.now))
+    }
+
+    /// The lanes of calls among its deliveries, with their rules.
+    fn calls(&self) -> impl Iterator<Item = (LaneKey, LaneRules)> {
+        self.deliveries
+            .iter()
+            .filter_map(|delivery| match &delivery.target {
+                Target::Call(call) => Some((delivery.target.lane(), call.into())),
+                Target::Webhook(_) | Target::Test(_) => None,
+            })
+    }
+}
+
+/// What became of events.
+pub(super) struct TakenIn {
+    pub(super) answers: Vec<Enqueued>,
+    /// Whether a lane has come to have work.
+    pub(super) sooner: bool,
+}
+
+/// What became of one event that was the first of its key.
+struct Became {
+    fingerprint: Fingerprint,
+    deliveries: Vec<DeliveryId>,
+    is_fresh: bool,
+}
+
+impl Database {
+    /// Takes in events and commits. The answers, and whether there is work to do.
+    pub(super) async fn enqueue(
+        &self,
+        events: &[Prepared],
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<Enqueued>, bool), Fault> {
+        let mut tx = self.transaction().await?;
+        let taken_in = take_in(&mut tx, events).await?;
+        tx.commit().await?;
+        let TakenIn { answers, sooner } = taken_in;
+        Ok((answers, sooner | self.move_behind(events, now).await))
+    }
+
+    /// Moves some of what holds keep back, after events have been taken in: more than can have been added. Where that fails,
+    /// the next call does it. Whether there is work to do.
+    pub(super) async fn move_behind(&self, events: &[Prepared], now: DateTime<Utc>) -> bool {
+        let enqueued = events.iter().map(|new| new.deliveries.len()).sum();
+        match self.once(BUSY, &[]).await {
+            Ok(busy) if !busy.is_empty() => self.move_held(moved_with(enqueued), now).await.unwrap_or(true),
+            _ => false,
+        }
+    }
+}
+
+/// Takes in events, in a transaction that goes on.
+pub(super) async fn take_in(tx: &mut Transaction<'_>, events: &[Prepared]) -> Result<TakenIn, Fault> {
+    // Of copies in one batch, the first is the event.
+    let mut first: HashMap<EventKey<'_>, usize> = HashMap::new();
+    for (at, new) in events.iter().enumerate() {
+        first.entry(new.key()).or_insert(at);
+    }
+    let is_first = |at: usize, new: &Prepared| first.get(&new.key()) == Some(&at);
+    let each = || events.iter().enumerate();
+    let firsts: Vec<_> = each()
+        .filter(|(at, new)| is_first(*at, new))
+        .map(|(_, new)| new)
+        .collect();
+    let (became, sooner) = take_in_each(tx, &firsts).await?;
+    let answers = each().map(|(at, new)| {
+        let became = became.get(&new.key()).ok_or(Fault::Unreadable("event_id"))?;
+        let deliveries = || became.deliveries.clone();
+        Ok(match became.fingerprint == new.fingerprint {
+            _ if became.is_fresh && is_first(at, new) => Enqueued::Fresh(deliveries()),
+            true => Enqueued::Duplicate(deliveries()),
+            false => Enqueued::Conflict,
+        })
+    });
+    let answers = answers.collect::<Result<_, Fault>>()?;
+    Ok(TakenIn { answers, sooner })
+}
+
+/// Takes in events of which no two have the same key. First the events: should another transaction be about to take in the
+/// same ones, it is waited for before any lane is locked.
+async fn take_in_each<'e>(
+    tx: &mut Transaction<'_>,
+    events: &[&'e Prepared],
+) -> Result<(HashMap<EventKey<'e>, Became>, bool), Fault> {
+    let sealer = tx.sealer();
+    let now = events.iter().map(|new| new.now).max().unwrap_or_default();
+    let columns = NewEvents::of(&sealer, events)?;
+    let wanted = Wanted::of(events);
+    let subjects = events
+        .iter()
+        .filter_map(|new| Some((new.key().0, new.event.subject()?.as_str())));
+    let (held_scopes, held_names): (Vec<_>, Vec<_>) = subjects.unzip();
+    let [inserted, held, _, _, locked, scopes] = tx
+        .run([
+            columns.insert(),
+            query(SHARE_BY_SUBJECT, &[&held_scopes, &held_names]),
+            wanted.calls.insert(),
+            wanted.tests.insert(),
+            query(LOCK_BY_KEY, &[&wanted.keys]),
+            query(SCOPES, &[&wanted.webhooks]),
+        ])
+        .await?;
+    let mut lanes = Lanes::new(now);
+    lanes.add(&locked)?;
+    let scopes: HashMap<&str, &str> = scopes
+        .iter()
+        .map(|row| Ok((row.read("id")?, row.read("scope")?)))
+        .collect::<Result<_, Fault>>()?;
+    let fresh: HashMap<EventKey<'_>, i64> = inserted
+        .iter()
+        .map(|row| Ok(((row.read("scope")?, row.read("event_id")?), row.read("id")?)))
+        .collect::<Result<_, Fault>>()?;
+
+    let held: HashMap<EventKey<'_>, HoldNo> = held
+        .iter()
+        .map(|row| Ok(((row.read("scope")?, row.read("name")?), row.read("id")?)))
+        .collect::<Result<_, Fault>>()?;
+
+    // A lane goes by the call that came into it last.
+    let mut calls = HashMap::new();
+    let mut rows = NewDeliveries::default();
+    for new in events {
+        if fresh.contains_key(&new.key()) {
+            calls.extend(new.calls());
+        }
+    }
+    for (key, rules) in calls {
+        if let Some(no) = lanes.find(&key) {
+            lanes.change(tx, no, rules).await?;
+        }
+    }
+    for new in events {
+        if let Some(event) = fresh.get(&new.key()) {
+            for delivery in &new.deliveries {
+                let is_for_it = match delivery.target.webhook() {
+                    Some(id) => scopes.get(id.as_str()) == Some(&new.event.scope().as_str()),
+                    None => true,
+                };
+                let lane = lanes.find(&delivery.target.lane()).filter(|_| is_for_it);
+                let subject = new.event.subject().map(|subject| (new.key().0, subject.as_str()));
+                let hold = subject.and_then(|subject| held.get(&subject)).copied();
+                rows.push(*event, delivery, lane, hold, new.now, &mut lanes)?;
+            }
+        }
+    }
+    let known: Vec<_> = events
+        .iter()
+        .map(|new| new.key())
+        .filter(|key| !fresh.contains_key(key))
+        .collect();
+    let (known_scopes, known_ids): (Vec<_>, Vec<_>) = known.into_iter().unzip();
+    let touched = lanes.numbers();
+    let [ids, known, fronts] = tx
+        .run([
+            rows.insert(),
+            query(KNOWN, &[&known_scopes, &known_ids]),
+            Lanes::fronts(&touched),
+        ])
+        .await?;
+    lanes.place_by(tx, &fronts).await?;
+    let ids: Vec<i64> = ids.iter().map(|row| row.read("id")).collect::<Result<_, _>>()?;
+    let contents = NewContents::of(&sealer, &ids, &rows.deliveries)?;
+    let (changes, sooner) = lanes.changes()?;
+    tx.run([contents.insert(), changes.write()]).await?;
+
+    let mut became = HashMap::new();
+    let mut ids = ids.into_iter().map(DeliveryId);
+    for new in events.iter().filter(|new| fresh.contains_key(&new.key())) {
+        let fresh = Became {
+            fingerprint: new.fingerprint,
+            deliveries: ids.by_ref().take(new.deliveries.len()).collect(),
+            is_fresh: true,
+        };
+        became.insert(new.key(), fresh);
+    }
+    let known: HashMap<EventKey<'_>, &Row> = known
+        .iter()
+        .map(|row| Ok(((row.read("scope")?, row.read("event_id")?), row)))
+        .collect::<Result<_, Fault>>()?;
+    for new in events {
+        if let Some(row) = known.get(&new.key()) {
+            became.insert(new.key(), read_known(&sealer, row)?);
+        }
+    }
+    Ok((became, sooner))
+}
+
+fn read_known(sealer: &Sealer, row: &Row) -> Result<Became, Fault> {
+    let deliveries = row.read::<Vec<i64>>("deliveries")?.into_iter().map(DeliveryId);
+    Ok(Became {
+        fingerprint: super::events::read_fingerprint(sealer, row)?,
+        deliveries: deliveries.collect(),
+        is_fresh: false,
+    })
+}
+
+/// What new deliveries want of lanes.
+struct Wanted {
+    /// Those of calls, which are made if need be.
+    calls: NewLanes,
+    /// Those in which webhooks are tried out, which are made if need be and there is such a webhook.
+    tests: NewLanes,
+    /// The names of all, and of those of webhooks that are tried out.
+    keys: Vec<String>,
+    webhooks: Vec<String>,
+}
+
+impl Wanted {
+    fn of(events: &[&Prepared]) -> Self {
+        let mut wanted = Self {
+            calls: NewLanes::default(),
+            tests: NewLanes::of_tests(),
+            keys: Vec::new(),
+            webhooks: Vec::new(),
+        };
+        let calls: HashMap<_, _> = events.iter().flat_map(|new| new.calls()).collect();
+        for (key, rules) in &calls {
+            wanted.calls.push(key, rules);
+        }
+        for target in events
+            .iter()
+            .flat_map(|new| &new.deliveries)
+            .map(|delivery| &delivery.target)
+        {
+            wanted.keys.push(target.lane().as_str().to_owned());
+            if let Some(webhook) = target.webhook() {
+                wanted.webhooks.push(webhook.to_string());
+            }
+            if let Target::Test(webhook) = target {
+                wanted.keys.push(LaneKey::webhook(webhook).as_str().to_owned());
+                wanted.tests.push_test(webhook);
+            }
+        }
+        for names in [&mut wanted.keys, &mut wanted.webhooks] {
+            names.sort_unstable();
+            names.dedup();
+        }
+        wanted
+    }
+}
+
+/// Deliveries, column by column.
+#[derive(Default)]
+struct NewDeliveries<'a> {
+    deliveries: Vec<&'a NewDelivery>,
+    event: Vec<i64>,
+    lane: Vec<Option<LaneNo>>,
+    state: Vec<&'static str>,
+    reason: Vec<Option<&'static str>>,
+    rank: Vec<i64>,
+    due: Vec<i64>,
+    own: Vec<bool>,
+    webhook: Vec<Option<&'a str>>,
+    test: Vec<bool>,
+    held_by: Vec<Option<HoldNo>>,
+}
+
+impl<'a> NewDeliveries<'a> {
+    fn push(
+        &mut self,
+        event: i64,
+        new: &'a NewDelivery,
+        lane: Option<LaneNo>,
+        of_subject: Option<HoldNo>,
+        now: DateTime<Utc>,
+        lanes: &mut Lanes,
+    ) -> Result<(), Fault> {
+        let due = floor(now);
+        let hold = match lane {
+            Some(lane) => lanes.look(lane)?.hold.map(|(hold, _)| hold).or(of_subject),
+            None => None,
+        };
+        let (state, rank) = match lane {
+            Some(_) if hold.is_some() => (State::Held, due),
+            Some(lane) => (State::Pending, lanes.get(lane)?.waits_until(due).rank),
+            None => (State::Dead(DeadReason::WebhookDeleted), due),
+        };
+        let (word, reason) = state_words(state);
+        self.deliveries.push(new);
+        self.event.push(event);
+        self.lane.push(lane);
+        self.held_by.push(hold);
+        self.state.push(word);
+        self.reason.push(reason);
+        self.rank.push(rank);
+        self.due.push(due);
+        self.own
+            .push(new.body.is_some() || matches!(new.target, Target::Call(_)));
+        self.webhook.push(new.target.webhook().map(WebhookId::as_str));
+        self.test.push(new.target.is_test());
+        Ok(())
+    }
+
+    fn insert(&self) -> Query<'_> {
+        query(
+            INSERT,
+            &[
+                &self.event,
+                &self.lane,
+                &self.state,
+                &self.reason,
+                &self.rank,
+                &self.due,
+                &self.own,
+                &self.webhook,
+                &self.test,
+                &self.held_by,
+            ],
+        )
+    }
+}

@@ -1,0 +1,500 @@
+//! The lanes that a call touches, and their places in the queue.
+//!
+//! Whoever changes what waits in a lane, or is in flight of it, has its row locked until the commit. Calls that know which
+//! lanes they need lock them in the order of their ids, all at once; a claim takes those that nobody has locked. So nobody
+//! waits for two.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::fault::Fault;
+use super::transaction::{Columns, Query, Transaction, query};
+use crate::delivery::{Lane, LaneKey, LaneRules, Limits, Order, Rate, Runs};
+use crate::id::{DeliveryId, WebhookId};
+use crate::store::codec::{ceil, floor, nanos, optional_instant, unsigned};
+use crate::store::waiting::{AWAITS_RUN, Front, HoldNo, Place, Waiting, number_column};
+
+/// A lane's row id. They rise in the order in which lanes were opened.
+pub(super) type LaneNo = i64;
+
+/// The columns that [`read`] reads, of lanes that are called `l`.
+macro_rules! lane_columns {
+    () => {
+        "l.id, l.key, l.max_in_flight, l.rate_interval_ns, l.rate_burst, l.strict, l.enabled, l.in_flight,
+            l.whole_at, l.turn, l.opens_at, l.ready, l.runs, l.failing_since,
+            l.hold, l.closed"
+    };
+}
+pub(super) use lane_columns;
+
+pub(super) const LOCK_BY_KEY: &str = concat!(
+    "SELECT ",
+    lane_columns!(),
+    " FROM ringback.lanes l WHERE l.key = ANY($1::text[]) ORDER BY l.id FOR UPDATE"
+);
+
+pub(super) const LOCK_BY_ID: &str = concat!(
+    "SELECT ",
+    lane_columns!(),
+    " FROM ringback.lanes l WHERE l.id = ANY($1::bigint[]) ORDER BY l.id FOR UPDATE"
+);
+
+pub(super) const LOCK_BY_DELIVERY: &str = concat!(
+    "SELECT ",
+    lane_columns!(),
+    " FROM ringback.lanes l WHERE l.id IN (SELECT lane FROM ringback.deliveries WHERE id = ANY($1::bigint[]))
+      ORDER BY l.id FOR UPDATE"
+);
+
+pub(super) const LOCK_LATER: &str = concat!(
+    "SELECT ",
+    lane_columns!(),
+    " FROM ringback.lanes l WHERE l.opens_at IS NOT NULL ORDER BY l.id FOR UPDATE"
+);
+
+/// Those that are there already stay as they are.
+pub(super) const INSERT: &str = "
+    INSERT INTO ringback.lanes (key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled)
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[], $6::boolean[])
+        AS n (key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled)
+    ORDER BY key ON CONFLICT (key) DO NOTHING";
+
+/// The same, where there is a webhook to be tried out in each.
+const INSERT_TESTS: &str = "
+    INSERT INTO ringback.lanes (key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled)
+    SELECT n.key, n.max_in_flight, n.rate_interval_ns, n.rate_burst, n.strict, n.enabled
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[], $6::boolean[], $7::text[])
+        AS n (key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled, webhook)
+    WHERE EXISTS (SELECT FROM ringback.webhooks w WHERE w.id = n.webhook)
+    ORDER BY n.key ON CONFLICT (key) DO NOTHING";
+
+const CHANGE: &str = "
+    UPDATE ringback.lanes SET max_in_flight = $2, rate_interval_ns = $3, rate_burst = $4, strict = $5, enabled = $6
+    WHERE id = $1";
+
+/// Sorts what waits anew, after the order of a lane changed or it came to have no runs any more.
+const RERANK: &str = "
+    UPDATE ringback.deliveries SET rank = CASE WHEN $2 THEN 0 ELSE due END, awaits = NULL
+    WHERE lane = $1 AND state = 'pending'";
+
+const DOOM: &str = "UPDATE ringback.lanes SET key = NULL WHERE id = $1";
+
+const FRONTS: &str = "
+    SELECT l.id, f.rank, f.due,
+        EXISTS (SELECT FROM ringback.deliveries d
+            WHERE d.lane = l.id AND d.state = 'pending' AND d.rank = 9223372036854775807) AS anything_awaits
+    FROM unnest($1::bigint[]) AS l (id)
+    LEFT JOIN LATERAL (SELECT d.rank, d.due FROM ringback.deliveries d
+        WHERE d.lane = l.id AND d.state = 'pending' ORDER BY d.rank, d.id LIMIT 1) f ON TRUE";
+
+const NEXT_OF_RUN: &str = "
+    SELECT id FROM ringback.deliveries
+    WHERE lane = $1 AND state = 'pending' AND rank = $2 AND id > $3 AND id <= $4 AND awaits <= $5
+    ORDER BY id LIMIT 1";
+
+const WRITE: &str = "
+    UPDATE ringback.lanes l
+    SET in_flight = n.in_flight, whole_at = n.whole_at, turn = n.turn, opens_at = n.opens_at, ready = n.ready,
+        runs = n.runs, failing_since = n.failing_since, hold = n.hold, closed = n.closed
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[],
+            $8::bigint[], $9::bigint[], $10::boolean[])
+        AS n (id, in_flight, whole_at, turn, opens_at, ready, runs, failing_since, hold, closed)
+    WHERE l.id = n.id";
+
+/// The lanes that one call has to do with. They are locked and read once, changed here, and written back together, so
+/// that a batch changes a lane's row once.
+pub(super) struct Lanes {
+    pub(super) now: DateTime<Utc>,
+    touched: BTreeMap<LaneNo, Touched>,
+    by_key: HashMap<String, LaneNo>,
+    /// Those of which anything has changed since they were last put in their places.
+    unplaced: HashSet<LaneNo>,
+}
+
+/// A lane as it was read, and as it has become.
+struct Touched {
+    stored: Waiting,
+    waiting: Waiting,
+}
+
+impl Lanes {
+    pub(super) fn new(now: DateTime<Utc>) -> Self {
+        Self {
+            now,
+            touched: BTreeMap::new(),
+            by_key: HashMap::new(),
+            unplaced: HashSet::new(),
+        }
+    }
+
+    /// Takes note of lanes that were locked. What is known of one already is newer than what its row says.
+    pub(super) fn add(&mut self, rows: &[Row]) -> Result<Vec<LaneNo>, Fault> {
+        let mut added = Vec::with_capacity(rows.len());
+        for row in rows {
+            let no = row.read("id")?;
+            added.push(no);
+            if self.touched.contains_key(&no) {
+                continue;
+            }
+            if let Some(key) = row.read::<Option<String>>("key")? {
+                self.by_key.insert(key, no);
+            }
+            let waiting = read(row)?;
+            let stored = waiting.clone();
+            self.touched.insert(no, Touched { stored, waiting });
+        }
+        Ok(added)
+    }
+
+    /// The lane of that name, if it is one of those.
+    pub(super) fn find(&self, key: &LaneKey) -> Option<LaneNo> {
+        self.by_key.get(key.as_str()).copied()
+    }
+
+    pub(super) fn contains(&self, no: LaneNo) -> bool {
+        self.touched.contains_key(&no)
+    }
+
+    /// To look at.
+    pub(super) fn look(&self, no: LaneNo) -> Result<&Waiting, Fault> {
+        let touched = self.touched.get(&no).ok_or(Fault::Unreadable("lane"))?;
+        Ok(&touched.waiting)
+    }
+
+    /// To change.
+    pub(super) fn get(&mut self, no: LaneNo) -> Result<&mut Waiting, Fault> {
+        let touched = self.touched.get_mut(&no).ok_or(Fault::Unreadable("lane"))?;
+        self.unplaced.insert(no);
+        Ok(&mut touched.waiting)
+    }
+
+    pub(super) fn numbers(&self) -> Vec<LaneNo> {
+        self.touched.keys().copied().collect()
+    }
+
+    /// Lets a lane go by these rules.
+    pub(super) async fn change(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        no: LaneNo,
+        rules: LaneRules,
+    ) -> Result<(), Fault> {
+        let now = self.now;
+        let waiting = self.get(no)?;
+        let (lane, had_runs) = (waiting.lane, waiting.runs.is_some());
+        if rules.enabled && !lane.enabled {
+            waiting.failing_since = None;
+        }
+        match (rules.flusher, waiting.runs.as_mut()) {
+            (Some(flusher), Some(runs)) => runs.change(flusher, now),
+            (flusher, _) => waiting.runs = flusher.map(Runs::of),
+        }
+        let lane_now = &mut waiting.lane;
+        (lane_now.limits, lane_now.order, lane_now.enabled) = (rules.limits, rules.order, rules.enabled);
+        let is_strict = rules.order == Order::Strict;
+        if lane.order != rules.order || (had_runs && rules.flusher.is_none()) {
+            tx.query(RERANK, &[&no, &is_strict]).await?;
+        }
+        if (lane.limits, lane.order, lane.enabled) != (rules.limits, rules.order, rules.enabled) {
+            let new = Columned::of(&rules);
+            tx.query(
+                CHANGE,
+                &[
+                    &no,
+                    &new.max_in_flight,
+                    &new.rate_interval_ns,
+                    &new.rate_burst,
+                    &is_strict,
+                    &rules.enabled,
+                ],
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the name from a lane and marks what waits in it as never to be sent.
+    pub(super) async fn doom(&mut self, tx: &mut Transaction<'_>, key: &LaneKey) -> Result<(), Fault> {
+        if let Some(no) = self.by_key.remove(key.as_str()) {
+            tx.query(DOOM, &[&no]).await?;
+            let waiting = self.get(no)?;
+            (waiting.doomed, waiting.hold) = (true, None);
+        }
+        Ok(())
+    }
+
+    /// Up to `max` of these lanes whose turn it is, in order.
+    pub(super) fn ready(&self, max: usize) -> Vec<LaneNo> {
+        let ready = self
+            .touched
+            .iter()
+            .filter(|(_, touched)| touched.waiting.place == Place::Ready);
+        let mut ready: Vec<_> = ready.map(|(no, touched)| (touched.waiting.turn, *no)).collect();
+        ready.sort_unstable();
+        ready.into_iter().take(max).map(|(_, no)| no).collect()
+    }
+
+    /// Puts each lane that was changed where it belongs in the queue.
+    pub(super) async fn place(&mut self, tx: &mut Transaction<'_>) -> Result<(), Fault> {
+        let numbers: Vec<_> = self.unplaced.iter().copied().collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let rows = tx.query(FRONTS, &[&numbers]).await?;
+        self.place_by(tx, &rows).await
+    }
+
+    /// The statement whose rows [`place_by`](Self::place_by) wants, for whoever sends it along with others.
+    pub(super) fn fronts<'a>(numbers: &'a Vec<LaneNo>) -> Query<'a> {
+        query(FRONTS, &[numbers])
+    }
+
+    pub(super) async fn place_by(&mut self, tx: &mut Transaction<'_>, fronts: &[Row]) -> Result<(), Fault> {
+        for row in fronts {
+            let no = row.read("id")?;
+            let window_has_any = self.next_of_run(tx, no).await?.is_some();
+            let first = match (row.read::<Option<i64>>("rank")?, row.read::<Option<i64>>("due")?) {
+                (Some(rank), Some(due)) => Some((rank, due)),
+                _ => None,
+            };
+            let front = Front {
+                first,
+                anything_awaits: row.read("anything_awaits")?,
+                window_has_any,
+            };
+            let now = self.now;
+            self.get(no)?.put(front, now);
+            self.unplaced.remove(&no);
+        }
+        Ok(())
+    }
+
+    /// What the run under way takes next.
+    async fn next_of_run(&self, tx: &mut Transaction<'_>, no: LaneNo) -> Result<Option<i64>, Fault> {
+        let Some(window) = self.look(no)?.runs.as_ref().and_then(Runs::window) else {
+            return Ok(None);
+        };
+        let after = window.after.map_or(i64::MIN, |after| after.0);
+        let number = number_column(window.number);
+        let rows = tx
+            .query(
+                NEXT_OF_RUN,
+                &[&no, &AWAITS_RUN, &after, &window.newest.0, &number],
+            )
+            .await?;
+        rows.first().map(|row| row.read("id")).transpose()
+    }
+
+    /// What a run of the lane sends next. Starts one first if it is time. `newest` is the latest delivery there is.
+    pub(super) async fn take_for_run(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        no: LaneNo,
+        newest: DeliveryId,
+    ) -> Result<Option<i64>, Fault> {
+        let now = self.now;
+        let Some(runs) = &mut self.get(no)?.runs else {
+            return Ok(None);
+        };
+        if runs.is_due(now) {
+            runs.start(newest, now);
+        }
+        let next = self.next_of_run(tx, no).await?;
+        if let (Some(next), Some(runs)) = (next, &mut self.get(no)?.runs) {
+            runs.take(DeliveryId(next));
+        }
+        Ok(next)
+    }
+
+    /// Puts them in their places, writes them back, and commits. Whether any has come to have work.
+    pub(super) async fn write(mut self, mut tx: Transaction<'_>) -> Result<bool, Fault> {
+        self.place(&mut tx).await?;
+        let (changes, sooner) = self.changes()?;
+        tx.commit_with([changes.write()]).await?;
+        Ok(sooner)
+    }
+
+    /// What is to be written back, and whether any lane has come to have work sooner than before.
+    pub(super) fn changes(&self) -> Result<(Changes, bool), Fault> {
+        let mut changes = Changes::default();
+        let mut sooner = false;
+        for (no, Touched { stored, waiting }) in &self.touched {
+            sooner |= waiting.place.is_sooner_than(stored.place);
+            if waiting != stored {
+                changes.no.push(*no);
+                changes.in_flight.push(waiting.in_flight.into());
+                changes.whole_at.push(waiting.lane.whole_at.map(ceil));
+                changes.turn.push(waiting.turn);
+                changes.opens_at.push(waiting.place.opens_at());
+                changes.ready.push(waiting.place == Place::Ready);
+                let runs = waiting.runs.as_ref().map(serde_json::to_string).transpose();
+                changes.failing_since.push(waiting.failing_since.map(floor));
+                changes.hold.push(waiting.hold.map(|(no, _)| no));
+                changes.closed.push(waiting.closed_by().is_some());
+                changes.runs.push(runs.map_err(|_| Fault::Unreadable("runs"))?);
+            }
+        }
+        Ok((changes, sooner))
+    }
+}
+
+/// The rows of lanes that have changed, column by column.
+#[derive(Default)]
+pub(super) struct Changes {
+    no: Vec<LaneNo>,
+    in_flight: Vec<i64>,
+    whole_at: Vec<Option<i64>>,
+    turn: Vec<i64>,
+    opens_at: Vec<Option<i64>>,
+    ready: Vec<bool>,
+    runs: Vec<Option<String>>,
+    failing_since: Vec<Option<i64>>,
+    hold: Vec<Option<HoldNo>>,
+    closed: Vec<bool>,
+}
+
+impl Changes {
+    /// The statement that writes them.
+    pub(super) fn write(&self) -> Query<'_> {
+        query(
+            WRITE,
+            &[
+                &self.no,
+                &self.in_flight,
+                &self.whole_at,
+                &self.turn,
+                &self.opens_at,
+                &self.ready,
+                &self.runs,
+                &self.failing_since,
+                &self.hold,
+                &self.closed,
+            ],
+        )
+    }
+}
+
+/// Lanes that are to be there, column by column.
+#[derive(Default)]
+pub(super) struct NewLanes {
+    keys: Vec<String>,
+    max_in_flight: Vec<i64>,
+    rate_interval_ns: Vec<Option<i64>>,
+    rate_burst: Vec<Option<i64>>,
+    strict: Vec<bool>,
+    enabled: Vec<bool>,
+    /// Of lanes for tests: the webhooks to be tried out in them.
+    webhooks: Option<Vec<String>>,
+}
+
+impl NewLanes {
+    /// None yet, of those in which webhooks are tried out.
+    pub(super) fn of_tests() -> Self {
+        Self {
+            webhooks: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn push_test(&mut self, webhook: &WebhookId) {
+        self.push(&LaneKey::test(webhook), &LaneRules::TEST);
+        self.webhooks.get_or_insert_default().push(webhook.to_string());
+    }
+
+    pub(super) fn push(&mut self, key: &LaneKey, rules: &LaneRules) {
+        let new = Columned::of(rules);
+        self.keys.push(key.as_str().to_owned());
+        self.max_in_flight.push(new.max_in_flight);
+        self.rate_interval_ns.push(new.rate_interval_ns);
+        self.rate_burst.push(new.rate_burst);
+        self.strict.push(rules.order == Order::Strict);
+        self.enabled.push(rules.enabled);
+    }
+
+    /// The statement that makes those that are not there.
+    pub(super) fn insert(&self) -> Query<'_> {
+        let columns: [&(dyn ToSql + Sync); 6] = [
+            &self.keys,
+            &self.max_in_flight,
+            &self.rate_interval_ns,
+            &self.rate_burst,
+            &self.strict,
+            &self.enabled,
+        ];
+        match &self.webhooks {
+            None => query(INSERT, &columns),
+            Some(webhooks) => query(INSERT_TESTS, &columns).with(webhooks),
+        }
+    }
+}
+
+/// A lane's limits, as columns.
+struct Columned {
+    max_in_flight: i64,
+    rate_interval_ns: Option<i64>,
+    rate_burst: Option<i64>,
+}
+
+impl Columned {
+    fn of(rules: &LaneRules) -> Self {
+        let rate = rules.limits.rate;
+        Self {
+            max_in_flight: rules.limits.in_flight.get().into(),
+            rate_interval_ns: rate.map(|rate| nanos(rate.interval)),
+            rate_burst: rate.map(|rate| rate.burst.get().into()),
+        }
+    }
+}
+
+fn read(row: &Row) -> Result<Waiting, Fault> {
+    let rate = match (
+        row.read::<Option<i64>>("rate_interval_ns")?,
+        row.read::<Option<i64>>("rate_burst")?,
+    ) {
+        (Some(interval), Some(burst)) => Some(Rate {
+            interval: Duration::from_nanos(unsigned(interval, "rate_interval_ns")?),
+            burst: unsigned(burst, "rate_burst")
+                .map(NonZeroU32::new)?
+                .ok_or(Fault::Unreadable("rate_burst"))?,
+        }),
+        _ => None,
+    };
+    let in_flight = NonZeroU32::new(row.count("max_in_flight")?);
+    let limits = Limits {
+        in_flight: in_flight.ok_or(Fault::Unreadable("max_in_flight"))?,
+        rate,
+    };
+    let lane = Lane {
+        limits,
+        order: if row.read("strict")? {
+            Order::Strict
+        } else {
+            Order::Any
+        },
+        enabled: row.read("enabled")?,
+        whole_at: optional_instant(row.read("whole_at")?, "whole_at")?,
+    };
+    let runs = row
+        .read::<Option<&str>>("runs")?
+        .map(serde_json::from_str)
+        .transpose();
+    Ok(Waiting {
+        lane,
+        doomed: row.read::<Option<&str>>("key")?.is_none(),
+        in_flight: row.count("in_flight")?,
+        failing_since: optional_instant(row.read("failing_since")?, "failing_since")?,
+        turn: row.read("turn")?,
+        place: match (row.read("ready")?, row.read("opens_at")?) {
+            (true, _) => Place::Ready,
+            (false, Some(at)) => Place::Later(at),
+            (false, None) => Place::Nowhere,
+        },
+        runs: runs.map_err(|_| Fault::Unreadable("runs"))?,
+        hold: row.read::<Option<HoldNo>>("hold")?.zip(Some(row.read("closed")?)),
+    })
+}

@@ -1,0 +1,209 @@
+//! A transaction: statements sent together, so that a batch costs as few round trips as it has steps.
+
+use std::borrow::Cow;
+
+use deadpool_postgres::Object;
+use futures_util::future::{join_all, join3};
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, ToSql};
+
+use super::database::Database;
+use super::fault::Fault;
+use super::sealer::Sealer;
+
+/// The error of a transaction that would encrypt with a key that another process has replaced.
+const KEY_CHANGED: &str = "RB001";
+
+/// A statement with its parameters. Its tables are written as in the schema `ringback`.
+pub(super) struct Query<'a> {
+    sql: Cow<'static, str>,
+    parameters: Vec<&'a (dyn ToSql + Sync)>,
+}
+
+pub(super) fn query<'a>(sql: &'static str, parameters: &[&'a (dyn ToSql + Sync)]) -> Query<'a> {
+    Query {
+        sql: Cow::Borrowed(sql),
+        parameters: parameters.to_vec(),
+    }
+}
+
+impl<'a> Query<'a> {
+    /// A statement that is put together.
+    pub(super) fn of(sql: String, parameters: &[&'a (dyn ToSql + Sync)]) -> Self {
+        Self {
+            sql: Cow::Owned(sql),
+            parameters: parameters.to_vec(),
+        }
+    }
+
+    /// One more parameter, the last.
+    pub(super) fn with(mut self, parameter: &'a (dyn ToSql + Sync)) -> Self {
+        self.parameters.push(parameter);
+        self
+    }
+}
+
+/// A transaction on a connection of the pool's. It begins together with the first statements, and ends with
+/// [`commit`](Self::commit), [`commit_with`](Self::commit_with) or [`roll_back`](Self::roll_back). Dropped before that, it
+/// takes its connection out of the pool and closes it, so that the server undoes it.
+pub(super) struct Transaction<'a> {
+    database: &'a Database,
+    sealer: Sealer,
+    client: Option<Object>,
+    has_begun: bool,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) async fn open(database: &'a Database, sealer: Sealer) -> Result<Self, Fault> {
+        Ok(Self {
+            client: Some(database.pool.get().await?),
+            database,
+            sealer,
+            has_begun: false,
+        })
+    }
+
+    pub(super) fn database(&self) -> &'a Database {
+        self.database
+    }
+
+    /// What encrypts and decrypts in this transaction.
+    pub(super) fn sealer(&self) -> Sealer {
+        self.sealer.clone()
+    }
+
+    /// Runs a statement.
+    pub(super) async fn query(
+        &mut self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Fault> {
+        let [rows] = self.run([query(sql, parameters)]).await?;
+        Ok(rows)
+    }
+
+    /// Runs statements one after another, all sent at once.
+    pub(super) async fn run<const N: usize>(
+        &mut self,
+        queries: [Query<'_>; N],
+    ) -> Result<[Vec<Row>; N], Fault> {
+        self.send(queries, false).await
+    }
+
+    /// Runs statements and commits, all sent at once.
+    pub(super) async fn commit_with<const N: usize>(
+        mut self,
+        queries: [Query<'_>; N],
+    ) -> Result<[Vec<Row>; N], Fault> {
+        let rows = self.send(queries, true).await?;
+        self.has_begun = false;
+        Ok(rows)
+    }
+
+    pub(super) async fn commit(self) -> Result<(), Fault> {
+        self.commit_with([]).await.map(|[]| ())
+    }
+
+    /// Ends it without effect.
+    pub(super) async fn roll_back(mut self) -> Result<(), Fault> {
+        if let (true, Some(client)) = (self.has_begun, &self.client) {
+            client.batch_execute("ROLLBACK").await?;
+            self.has_begun = false;
+        }
+        Ok(())
+    }
+
+    /// Whatever the defaults of the role or the database are: statements see what was committed when they begin, which is
+    /// what locks are taken for. The key that encrypts stays the same until the commit.
+    fn begin(&self) -> String {
+        let (schema, key) = (self.database.schema.name(), self.sealer.0.current().to_bytes());
+        let key = u64::from_be_bytes(key);
+        format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+             LOCK TABLE \"{schema}\".encryption_keys IN ROW SHARE MODE;
+             SELECT \"{schema}\".require_key('\\x{key:016x}')"
+        )
+    }
+
+    async fn send<const N: usize>(
+        &mut self,
+        queries: [Query<'_>; N],
+        commits: bool,
+    ) -> Result<[Vec<Row>; N], Fault> {
+        let Some(client) = &self.client else {
+            return Ok(std::array::from_fn(|_| Vec::new())); // nothing takes it but the drop
+        };
+        let mut statements = Vec::with_capacity(N);
+        for query in &queries {
+            let sql = match &query.sql {
+                Cow::Borrowed(sql) => self.database.schema.qualify(sql),
+                Cow::Owned(sql) => Cow::Owned(self.database.schema.qualify_text(sql)),
+            };
+            statements.push(client.prepare_cached(&sql).await?);
+        }
+        if client.is_closed() {
+            return Err(Fault::Lost);
+        }
+        let begin = (!self.has_begun).then(|| self.begin());
+        self.has_begun = true;
+        // Each is sent when it is first polled, and they are polled in this order.
+        let begin = async {
+            match begin {
+                Some(begin) => client.batch_execute(&begin).await,
+                None => Ok(()),
+            }
+        };
+        let sent = statements
+            .iter()
+            .zip(&queries)
+            .map(|(statement, query)| client.query(statement, &query.parameters));
+        let commit = async {
+            match commits {
+                true => client.batch_execute("COMMIT").await,
+                false => Ok(()),
+            }
+        };
+        let (begun, answers, committed) = join3(begin, join_all(sent), commit).await;
+        // The first that went wrong is the reason why what follows it did.
+        let fault = if commits { Fault::of_commit } else { Fault::from };
+        if let Err(error) = begun {
+            if error.code().is_some_and(|code| code.code() == KEY_CHANGED) {
+                self.database.look_at_keys().await?;
+                return Err(Fault::KeyChanged);
+            }
+            return Err(fault(error));
+        }
+        let mut rows = std::array::from_fn(|_| Vec::new());
+        for (rows, answer) in rows.iter_mut().zip(answers) {
+            *rows = answer.map_err(fault)?;
+        }
+        committed.map_err(fault)?;
+        Ok(rows)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.has_begun
+            && let Some(client) = self.client.take()
+        {
+            drop(Object::take(client));
+        }
+    }
+}
+
+/// Reads a column by its name.
+pub(super) trait Columns {
+    fn read<'a, T: FromSql<'a>>(&'a self, column: &'static str) -> Result<T, Fault>;
+
+    /// A number that is never negative, in a type that cannot be.
+    fn count<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T, Fault> {
+        T::try_from(self.read::<i64>(column)?).map_err(|_| Fault::Unreadable(column))
+    }
+}
+
+impl Columns for Row {
+    fn read<'a, T: FromSql<'a>>(&'a self, column: &'static str) -> Result<T, Fault> {
+        self.try_get(column).map_err(|_| Fault::Unreadable(column))
+    }
+}

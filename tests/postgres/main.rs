@@ -1,0 +1,15 @@
+//! The PostgreSQL store, on the server that `RINGBACK_POSTGRES_URL` names. Without it, each test is reported as ignored, by
+//! name.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod conformance;
+mod server;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(conformance::trials());
+    libtest_mimic::run(&arguments, trials).exit();
+}
