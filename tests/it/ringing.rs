@@ -19,6 +19,9 @@ mod receive_axum;
 #[allow(dead_code)]
 #[path = "../../examples/ring.rs"]
 mod ring;
+#[allow(dead_code)]
+#[path = "../../examples/send_sqlite.rs"]
+mod send_sqlite;
 
 const TAKEN: StatusCode = StatusCode::OK;
 const COPY: StatusCode = StatusCode::NO_CONTENT;
@@ -55,6 +58,17 @@ async fn the_receiver_accepts_refuses_and_knows_copies() {
     assert_eq!(ring("--bad-signature").await, [REFUSED]);
     assert_eq!(ring("--secret another").await, [REFUSED]);
     assert_eq!(ring("--stale").await, [REFUSED]);
+}
+
+#[tokio::test]
+async fn what_is_sent_out_of_a_file_is_accepted() {
+    let address = serve(receive_axum::app("ring-ring").unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("http://{address}/hooks/powens/USER_CREATED");
+    let said = send_sqlite::send(&folder.path().join("w.db"), &url)
+        .await
+        .unwrap();
+    assert_eq!(said, "delivery 1 was accepted");
 }
 
 #[tokio::test]

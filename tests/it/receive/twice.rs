@@ -11,7 +11,8 @@ use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
 use ringback::provider::powens::{Event, EventName};
 use ringback::receive::{Admission, Arrival, Gate, GateError, PowensEvents, Received, Receiver, Rejection};
-use ringback::store::{MemoryStore, SeenStore, StoreErrorKind};
+use ringback::store::{EncryptionKey, MemoryStore, SeenClaim, SeenStore, SqliteStore, StoreErrorKind};
+use ringback::system::SystemEntropy;
 use ringback::testing::{Fault, FaultyStore, ManualTime};
 use ringback::time::Clock;
 use tokio::sync::Notify;
@@ -217,6 +218,54 @@ async fn what_cannot_be_given_up_is_handled_when_its_lease_has_ended() {
     time.advance(Duration::from_secs(60));
     ring(&receiver, signed(&time, BODY), &handled).await;
     assert_eq!(handled.count(), 1);
+}
+
+#[tokio::test]
+async fn a_handler_s_own_transaction_counts_only_while_its_claim_holds() {
+    let (time, handled) = (time(), Handled::new());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let store = SqliteStore::open(&path, EncryptionKey::generate(&SystemEntropy)).unwrap();
+    let receiver = receiver(&time).seen(store.clone());
+    let own = rusqlite::Connection::open(&path).unwrap();
+    let finish = |claim: &SeenClaim| {
+        own.execute(
+            SqliteStore::FINISH_SEEN,
+            SqliteStore::finish_seen_parameters(claim),
+        )
+        .unwrap()
+    };
+    let response = receiver
+        .handle(signed(&time, BODY), async |received: Received<Event>| {
+            let claim = received.claim.unwrap();
+            time.advance(Duration::from_secs(60));
+            ring(&receiver, signed(&time, BODY), &handled).await;
+            match finish(&claim) {
+                0 => Err("another copy has taken over"),
+                _ => Ok(()),
+            }
+        })
+        .await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(handled.count(), 1);
+
+    // One that holds is kept for as long as the receiver would have kept it.
+    let other = r#"{"id_webhook_data":2}"#;
+    let response = receiver
+        .handle(signed(&time, other), async |received: Received<Event>| {
+            assert_eq!(finish(&received.claim.unwrap()), 1);
+            Err("after the commit")
+        })
+        .await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(
+        ring(&receiver, signed(&time, other), &handled).await.status(),
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(handled.count(), 1);
+    time.advance(Duration::from_secs(7 * 24 * 60 * 60));
+    ring(&receiver, signed(&time, other), &handled).await;
+    assert_eq!(handled.count(), 2);
 }
 
 #[tokio::test]
