@@ -27,6 +27,10 @@
 //! |---|---|---|
 //! | verify a signature | [`signature::Verifier`] with [`BiSignature`](signature::BiSignature), [`TruvSignature`](signature::TruvSignature), [`StandardWebhooks`](signature::StandardWebhooks) or a [`Scheme`](signature::Scheme) of your own; TrueLayer's `provider::truelayer::TlVerifier` | none; `jws` |
 //! | receive webhooks in any framework | [`receive::Receiver`] with the provider's protocol, such as [`PowensEvents`](receive::PowensEvents) | none; `gzip` for Powens |
+//! | … in axum, or behind any tower server | `receive::axum::Webhook`, `receive::tower::ReceiverLayer` | `axum`; `tower` |
+//! | … for many tenants, or from known addresses only | [`receive::per_sender`], [`receive::Sources`] | none |
+//! | … with keys that are published | `receive::PublishedKeys` | `jws` |
+//! | see what goes on | [`observe`]: spans, events and figures; [`receive::Listener`] | `tracing`, `metrics`; none |
 //! | read what providers send | [`provider`] | none |
 //! | send webhooks | [`engine`](engine/index.html): `Engine`, `Dispatcher`, `Worker` | `engine`, and what follows |
 //! | … as a provider does | [`provider::profiles`], or one of them | none |
@@ -59,7 +63,11 @@
 //! | `sqlite` | `SqliteStore` | rusqlite, SQLite itself (compiled in) |
 //! | `gzip` | gzip bodies, received | flate2 |
 //! | `ed25519` | Standard Webhooks `v1a` signatures | ed25519-dalek |
-//! | `jws` | TrueLayer's `Tl-Signature`, signed and verified | p521 |
+//! | `jws` | TrueLayer's `Tl-Signature`, signed and verified, its keys fetched | p521, futures-util |
+//! | `tower` | receivers as a tower layer | http-body, http-body-util, tower-layer, tower-service |
+//! | `axum` | an extractor for what a receiver let in; with `engine`, the routes of asynchronous calls (and `tower`) | axum without its default features |
+//! | `tracing` | spans and events of deliveries, attempts and messages | tracing |
+//! | `metrics` | counters and histograms of the same | metrics |
 //! | `testing` | manual time, scripted senders, stores that fail, the simulation, conformance suites, mutants (and `engine`) | nothing more |
 //! | `full` | all of them | all of it |
 //!
@@ -89,9 +97,7 @@
 //! - A sender that blocks its thread stalls its worker. `panic = "abort"` cannot be contained.
 //! - SQLite is one machine. There is no PostgreSQL store in this version, and no enqueue within a transaction of the
 //!   caller's own.
-//! - There are no axum extractors, no tower layer, no `tracing` and no `metrics` in this version.
 //! - Nothing removes old history from a store that keeps it in a file, in this version.
-//! - Keys for `Tl-Signature` are read, not fetched: getting a published set is up to you.
 //! - The engine does not run Powens' [`Flusher`](retry::Flusher), which is here as a pure machine: it retries by
 //!   schedules. Nor does it hold deliveries back, or gather them into digests.
 //! - A client's waiters live in memory: those of a process that has ended are not known to the next one.

@@ -55,7 +55,7 @@ pub fn elapsed(earlier: DateTime<Utc>, later: DateTime<Utc>) -> Duration {
 
 /// Whether less than `span` lies between the two, whichever comes first: those who call at the same time have not
 /// looked at the clock in order, and a clock that was set back must not make a span long.
-#[cfg(feature = "engine")]
+#[cfg(any(feature = "engine", feature = "jws"))]
 pub(crate) fn is_within(since: DateTime<Utc>, span: Duration, now: DateTime<Utc>) -> bool {
     let apart = now.signed_duration_since(since).abs();
     apart.to_std().is_ok_and(|apart| apart < span)

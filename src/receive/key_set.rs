@@ -14,10 +14,10 @@ use http::header::{ACCEPT, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode, Uri};
 
 use super::{Admission, Arrival, Gate, GateError};
-use crate::engine::Timer;
 use crate::json::UrlText;
 use crate::provider::truelayer::{KeySet, KeySetError, TlSignature, TlVerifier};
 use crate::signature::Refusal;
+use crate::system::Timer;
 use crate::time::is_within;
 use crate::transport::{HttpSender, ResponseLimits, SendErrorKind};
 
@@ -34,7 +34,7 @@ const YOUNG: Duration = Duration::from_secs(60);
 const LARGEST_SET: usize = 256 * 1024;
 
 /// Lets in messages whose `Tl-Signature` was made with a key that is published at one of the places given, and
-/// fetches the keys from there (features `jws` and `engine`).
+/// fetches the keys from there (feature `jws`).
 ///
 /// - A message says where its key is published (`jku`). That must be one of the places given, to the letter; nothing
 ///   is ever fetched from anywhere else.
@@ -53,11 +53,11 @@ const LARGEST_SET: usize = 256 * 1024;
 /// message is its [`Admission::sender`]. Nothing else tells a test payment from a real one.
 ///
 /// ```
-/// use ringback::engine::TokioTimer;
 /// use ringback::provider::truelayer::{KeySet, TlVerifier};
 /// use ringback::receive::{PublishedKeys, Receiver, TrueLayerEvents};
 /// use ringback::signature::MaxAge;
 /// use ringback::store::MemoryStore;
+/// use ringback::system::TokioTimer;
 /// # use ringback::transport::sender_fn;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

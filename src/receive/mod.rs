@@ -61,7 +61,7 @@
 pub mod axum;
 mod coding;
 mod gate;
-#[cfg(all(feature = "jws", feature = "engine"))]
+#[cfg(feature = "jws")]
 mod key_set;
 mod per_sender;
 mod powens;
@@ -79,7 +79,7 @@ mod truv;
 mod yodlee;
 
 pub use gate::{Admission, Arrival, Gate, GateError};
-#[cfg(all(feature = "jws", feature = "engine"))]
+#[cfg(feature = "jws")]
 pub use key_set::{KeyFetchError, PlaceError, PublishedKeys};
 pub use per_sender::per_sender;
 pub use powens::PowensEvents;

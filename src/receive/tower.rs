@@ -53,9 +53,11 @@
 //! ```
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::request::Parts;
@@ -68,9 +70,8 @@ use tower_service::Service;
 use super::rejection::answer;
 use super::report::{Handling, Reporting};
 use super::{Protocol, Received, Receiver, Rejection};
-#[cfg(feature = "engine")]
-use crate::engine::Timer;
 use crate::store::SeenClaim;
+use crate::system::Timer;
 
 /// Puts a [`Receiver`] in front of a service. See the [module](self).
 pub struct ReceiverLayer<P> {
@@ -90,9 +91,8 @@ impl<P> ReceiverLayer<P> {
     /// Gives up on a body that is not complete after that long, and answers 408. Default: waits for as long as the
     /// server does, which for most is for ever; so set it here or there, or each who sends slowly holds a connection
     /// and what has come of the body. 30 seconds are enough for 16 MiB over 5 Mbit/s.
-    #[cfg(feature = "engine")]
     #[must_use]
-    pub fn read_within(mut self, deadline: std::time::Duration, timer: impl Timer) -> Self {
+    pub fn read_within(mut self, deadline: Duration, timer: impl Timer) -> Self {
         self.patience.limited = Some((deadline, Arc::new(timer)));
         self
     }
@@ -307,21 +307,20 @@ async fn read<B: Body>(body: B, limit: usize) -> Result<Bytes, Rejection> {
 /// How long to wait for bodies.
 #[derive(Debug, Clone, Default)]
 struct Patience {
-    #[cfg(feature = "engine")]
-    limited: Option<(std::time::Duration, Arc<dyn Timer>)>,
+    limited: Option<(Duration, Arc<dyn Timer>)>,
 }
 
 impl Patience {
     /// `None` if it takes too long.
     async fn wait<F: Future>(&self, future: F) -> Option<F::Output> {
-        #[cfg(feature = "engine")]
-        if let Some((deadline, timer)) = &self.limited {
-            use futures_util::future::{Either, select};
-            return match select(pin!(future), timer.sleep(*deadline)).await {
-                Either::Left((output, _)) => Some(output),
-                Either::Right(((), _)) => None,
-            };
-        }
-        Some(future.await)
+        let Some((deadline, timer)) = &self.limited else {
+            return Some(future.await);
+        };
+        let (mut future, mut time_is_up) = (pin!(future), timer.sleep(*deadline));
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => time_is_up.as_mut().poll(cx).map(|()| None),
+        })
+        .await
     }
 }

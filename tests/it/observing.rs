@@ -30,6 +30,9 @@ const CANARY: &str = "hunter2";
 async fn a_delivery_s_story_is_told_by_its_id_and_nothing_secret_is() {
     let log = Log::default();
     let figures = Figures::default();
+    // While there is one subscriber alone, tracing asks whichever thread comes to an event first whether anybody listens
+    // to it, and other tests' threads have none. With a second one, it asks both.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
