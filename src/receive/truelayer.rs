@@ -40,7 +40,7 @@ impl Protocol for TrueLayerCallbacks {
 
 /// The signed events of TrueLayer's payments and Data API v3, told apart by `event_id`. Their proof is
 /// `Tl-Signature`: `PublishedKeys` fetches the keys, and a
-/// [`TlVerifier`](crate::provider::truelayer) has those that it is given.
+/// [`TlVerifier`](mod@crate::provider::truelayer) has those that it is given.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TrueLayerEvents;
 
