@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::lane::CLOCK_SKEW;
 use crate::id::DeliveryId;
 use crate::retry::{Flusher, Run, Step};
 use crate::time::after;
@@ -89,8 +90,13 @@ impl Runs {
     }
 
     /// The first tick after now: when a run is to be expected that takes what comes to wait now.
+    ///
+    /// A call that comes a little late, or from a machine whose clock is a little behind, may know of a time before the last
+    /// start.
     pub fn tick(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        self.flusher.next_run(self.last_start, now)
+        let start = self.last_start.filter(|start| *start <= after(now, CLOCK_SKEW));
+        self.flusher
+            .next_run(self.last_start, start.map_or(now, |start| start.max(now)))
     }
 
     /// What the run under way may take now; `None` if there is no run, or it has something in flight, or has stopped.
@@ -149,13 +155,14 @@ impl Runs {
     /// when the next one starts. `anything_awaits` says whether any delivery awaits a run, `window_has_any` whether the
     /// present [window](Self::window) has any.
     ///
-    /// An instant further off than one period is not believed, since it was reckoned before the clock was set back.
+    /// An instant that is further off than one period, and than clocks may differ, is not believed: it was reckoned before the
+    /// clock was set back.
     pub fn update(&mut self, anything_awaits: bool, window_has_any: bool, now: DateTime<Utc>) {
         if self.run.is_some() && self.current.is_none() && !window_has_any {
             self.run = None;
         }
         let is_wanted = anything_awaits && self.run.is_none();
-        let latest = after(now, self.flusher.period());
+        let latest = after(now, self.flusher.period().saturating_add(CLOCK_SKEW));
         self.next = is_wanted.then(|| match self.next.filter(|next| *next <= latest) {
             Some(next) => next,
             None => self.tick(now),
@@ -233,6 +240,17 @@ mod tests {
         runs.update(true, false, at(100_000));
         runs.update(true, false, at(0));
         assert_eq!(runs.opens_at(false, at(0)), Some(at(300)));
+    }
+
+    #[test]
+    fn a_call_that_comes_late_does_not_bring_the_next_run_forward() {
+        let mut runs = Runs::of(Flusher::default());
+        runs.start(DeliveryId(9), at(1_000));
+        runs.update(false, false, at(1_000));
+        runs.update(true, false, at(995));
+        assert_eq!(runs.opens_at(false, at(995)), Some(at(1_300)));
+        runs.update(true, false, at(991));
+        assert_eq!(runs.opens_at(false, at(991)), Some(at(1_300)));
     }
 
     #[test]

@@ -87,6 +87,16 @@ impl Flusher {
         self.period
     }
 
+    /// How many failures in a row stop a run.
+    pub fn max_consecutive_failures(&self) -> NonZeroU32 {
+        self.max_consecutive_failures
+    }
+
+    /// How many timeouts, in a row or not, stop a run.
+    pub fn max_timeouts(&self) -> NonZeroU32 {
+        self.max_timeouts
+    }
+
     /// When the next run over a webhook is due: the first tick later than now, where ticks are a period apart
     /// and counted from the last run's start, or from now if there was none.
     ///

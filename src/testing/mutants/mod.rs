@@ -16,6 +16,7 @@
 //! ```
 
 mod digests;
+mod lanes;
 mod notes;
 mod store;
 
@@ -87,6 +88,20 @@ mutants! {
     SwitchIgnored = "switch-ignored",
     /// Goes by the limits a webhook had when it was first saved.
     LimitsFrozen = "limits-frozen",
+    /// Tries everything that awaits a run again after the same time.
+    RunsAtOnce = "runs-at-once",
+    /// Goes on with a run whatever comes of it.
+    RunNeverStops = "run-never-stops",
+    /// Starts runs as soon as there is something for them.
+    RunsTooOften = "runs-too-often",
+    /// Keeps nothing back.
+    HoldIgnored = "hold-ignored",
+    /// Lets everything expire that was kept back.
+    HoldExpires = "hold-expires",
+    /// Keeps everything back for ever.
+    HoldNeverLifted = "hold-never-lifted",
+    /// Sends everything that was kept back, whatever was to be left out.
+    ReleaseIgnored = "release-ignored",
     /// Goes on sending for deleted webhooks.
     DeletedStillSent = "deleted-still-sent",
     /// Moves a webhook to another scope.

@@ -26,6 +26,9 @@ use crate::store::{
 use crate::task::TaskProgress;
 use crate::time::{after, elapsed};
 
+/// After what time [`Mutant::RunsAtOnce`] tries again.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
 /// How many deliveries [`Mutant::AcknowledgedBeforeStored`] forgets.
 const FORGOTTEN: usize = 3;
 
@@ -180,6 +183,7 @@ impl MutantStore {
             Mutant::GoneIgnored => altered.auto_disable.when_gone = false,
             _ => {}
         }
+        altered.flusher = altered.flusher.map(|flusher| self.mutant.flusher(flusher));
         altered
     }
 }
@@ -294,6 +298,7 @@ impl DeliveryStore for MutantStore {
             match (self.mutant, &mut settlement.next) {
                 (Mutant::HistoryLost, _) => settlement.attempt = None,
                 (Mutant::RetryBeforeDue, Next::Retry(due)) => *due = now,
+                (Mutant::RunsAtOnce, next @ Next::AwaitRun) => *next = Next::Retry(after(now, AT_ONCE)),
                 _ => {}
             }
         }
@@ -330,11 +335,17 @@ impl DeliveryStore for MutantStore {
     }
 
     async fn hold(&self, key: HoldKey, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        self.store.hold(key, now).await
+        match self.mutant {
+            Mutant::HoldIgnored => Ok(true),
+            _ => self.store.hold(key, now).await,
+        }
     }
 
     async fn lift(&self, key: &HoldKey, release: Release, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        self.store.lift(key, release, now).await
+        match self.mutant {
+            Mutant::HoldNeverLifted => Ok(true),
+            mutant => self.store.lift(key, mutant.release(release), now).await,
+        }
     }
 
     async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {

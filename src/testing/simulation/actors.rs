@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::desk::{Command, Desk};
 use super::faults::Lots;
 use super::ledger::{Acknowledgement, Ledger};
-use super::world::{DIGEST, Happening, KEY, SCOPES, World, key};
+use super::world::{DIGEST, Happening, KEY, SCOPES, USERS, World, key};
 use crate::engine::{
     Dispatcher, EnqueueError, Receipt, RecordError, RegisterError, Registration, SaveAuthError, Timer,
 };
@@ -23,8 +23,12 @@ const AFTERMATH: Duration = Duration::from_secs(25);
 /// From when on nothing goes wrong any more.
 pub(super) const CALM_FROM: Duration = BUSY.saturating_add(AFTERMATH);
 
+/// How long flushers go on running once it is calm. Then they are taken away, since what is never accepted goes on waiting
+/// for runs for ever.
+const FLUSHED: Duration = Duration::from_secs(40);
+
 /// Of how many users there are updates.
-const USERS: u64 = 12;
+const UPDATED_USERS: u64 = 12;
 
 /// One who acts for the application.
 pub(super) struct Actor {
@@ -97,11 +101,12 @@ impl Actor {
         .await
     }
 
-    /// Switches a webhook off for a while, removes another, and for a while the key that some are signed with.
+    /// Switches a webhook off for a while, removes another, and for a while the key that some are signed with. In the end takes
+    /// all flushers away.
     pub(super) async fn manages(self, mut webhooks: Vec<(WebhookId, Registration)>) {
         self.nap(2_000, 20_000).await;
         let at = self.lots.below(webhooks.len() as u64) as usize;
-        let (removed, _) = webhooks.swap_remove(at);
+        let (removed, registration) = webhooks.swap_remove(at);
         for _ in 0..1 + self.lots.below(3) {
             let at = self.lots.below(webhooks.len() as u64) as usize;
             let (id, registration) = &webhooks[at];
@@ -113,6 +118,8 @@ impl Actor {
         if self.lots.chance(500) {
             let gone = self.insist(async || self.dispatcher.remove(&removed).await).await;
             drop(gone);
+        } else {
+            webhooks.push((removed, registration));
         }
         if self.lots.chance(500) {
             let missing = self
@@ -124,6 +131,11 @@ impl Actor {
                 .insist(async || self.dispatcher.save_auth(KEY, "key", key()).await)
                 .await;
             drop(saved);
+        }
+        let left = (self.desk.calm_from() + FLUSHED).saturating_sub(self.desk.time.passed());
+        self.desk.time.sleep(left).await;
+        for (id, registration) in &webhooks {
+            self.switch(id, &registration.clone().flusher(None), true).await;
         }
         self.desk.post(Command::Done);
     }
@@ -144,7 +156,7 @@ impl Actor {
             self.nap(0, 900).await;
             let scope = Scope::from(SCOPES[self.lots.below(SCOPES.len() as u64) as usize]);
             let users: Vec<_> = (0..1 + self.lots.below(6))
-                .map(|_| Subject::from(format!("user-{}", self.lots.below(USERS))))
+                .map(|_| Subject::from(format!("user-{}", self.lots.below(UPDATED_USERS))))
                 .collect();
             let recorded = self.insist(async || {
                 self.dispatcher
@@ -153,6 +165,40 @@ impl Actor {
             });
             if recorded.await.is_ok() {
                 self.ledger.book().updates_acknowledged(&scope, &users);
+            }
+        }
+        self.desk.post(Command::Done);
+    }
+
+    /// Unsubscribes webhooks for a while, and has users be temporary.
+    pub(super) async fn holds(self, webhooks: Vec<WebhookId>) {
+        while !self.desk.is_calm() {
+            self.nap(500, 12_000).await;
+            if self.lots.chance(500) {
+                let id = &webhooks[self.lots.below(webhooks.len() as u64) as usize];
+                let held = self.insist(async || self.dispatcher.unsubscribe(id).await).await;
+                drop(held);
+                self.nap(500, 15_000).await;
+                let window = match self.lots.chance(600) {
+                    true => Duration::MAX,
+                    false => self.lots.millis(1_000, 8_000),
+                };
+                let lifted = self
+                    .insist(async || self.dispatcher.resubscribe(id, window).await)
+                    .await;
+                drop(lifted);
+            } else {
+                let scope = Scope::from(SCOPES[self.lots.below(SCOPES.len() as u64) as usize]);
+                let user = Subject::from(USERS[self.lots.below(USERS.len() as u64) as usize]);
+                let held = self.insist(async || self.dispatcher.hold_subject(&scope, &user).await);
+                drop(held.await);
+                self.nap(500, 15_000).await;
+                let is_deleted = self.lots.chance(300);
+                let lifted = self.insist(async || match is_deleted {
+                    true => self.dispatcher.drop_subject(&scope, &user).await,
+                    false => self.dispatcher.release_subject(&scope, &user).await,
+                });
+                drop(lifted.await);
             }
         }
         self.desk.post(Command::Done);

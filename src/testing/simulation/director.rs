@@ -322,6 +322,9 @@ impl Director {
         let deliveries = self.deliveries;
         let tasks = [
             actor(6).enqueues(world, deliveries).boxed_local(),
+            actor(11)
+                .holds(webhooks.iter().map(|(id, _)| id.clone()).collect())
+                .boxed_local(),
             actor(7).manages(webhooks).boxed_local(),
             actor(8).replays().boxed_local(),
             actor(10).records().boxed_local(),

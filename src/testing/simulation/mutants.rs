@@ -15,7 +15,7 @@ use http::{Request, Response, StatusCode};
 
 use super::layer::Hooks;
 use super::violation::Invariant;
-use crate::delivery::{AttemptReport, Outcome, PlainProfile, Profile, Webhook};
+use crate::delivery::{AttemptReport, Outcome, PlainProfile, Profile, SendFailure, Webhook};
 use crate::id::{DeliveryId, Fence, Scope};
 use crate::retry::Schedule;
 use crate::store::{
@@ -58,6 +58,10 @@ pub enum WorkerMutant {
     ScopeIgnored,
     /// Stops without giving back what it holds.
     StopsWithoutRelease,
+    /// Has what is to await a run tried again at once.
+    RunsSkipped,
+    /// Reports timeouts as failures of another kind.
+    TimeoutsUnnoticed,
     /// Gives up recording an update when the store fails, and says that it did.
     UpdateGivenUp,
     /// Puts twice as many users into a notification as it may have.
@@ -93,6 +97,12 @@ const STORES: &[(StoreMutant, Invariant)] = &[
     (StoreMutant::ReleaseCounted, Invariant::AttemptsMiscounted),
     (StoreMutant::ReplayKeepsCount, Invariant::AttemptsMiscounted),
     (StoreMutant::NextDueLate, Invariant::Unfair),
+    (StoreMutant::RunsAtOnce, Invariant::RunsOverlap),
+    (StoreMutant::RunNeverStops, Invariant::RunWentOn),
+    (StoreMutant::RunsTooOften, Invariant::SentBeforeDue),
+    (StoreMutant::HoldIgnored, Invariant::ReleasedEarly),
+    (StoreMutant::HoldExpires, Invariant::HeldLost),
+    (StoreMutant::HoldNeverLifted, Invariant::HeldLost),
     (StoreMutant::UpdateForgotten, Invariant::UpdateLost),
     (StoreMutant::UpdateInTwoWindows, Invariant::UpdateRepeated),
     (StoreMutant::UpdatesUncounted, Invariant::UpdateLost),
@@ -154,6 +164,16 @@ const WORKERS: &[(WorkerMutant, &str, Invariant)] = &[
         WorkerMutant::StopsWithoutRelease,
         "stops-without-release",
         Invariant::StoppedUncleanly,
+    ),
+    (
+        WorkerMutant::RunsSkipped,
+        "runs-skipped",
+        Invariant::SentBeforeDue,
+    ),
+    (
+        WorkerMutant::TimeoutsUnnoticed,
+        "timeouts-unnoticed",
+        Invariant::RunWentOn,
     ),
     (
         WorkerMutant::UpdateGivenUp,
@@ -315,6 +335,18 @@ impl Hooks for Surroundings {
                     settlement
                         .attempt
                         .get_or_insert_with(|| made_up(now, Outcome::Panicked));
+                }
+                Some(WorkerMutant::RunsSkipped) if settlement.next == Next::AwaitRun => {
+                    settlement.next = Next::Retry(now);
+                }
+                Some(WorkerMutant::TimeoutsUnnoticed) => {
+                    if let Some(attempt) = settlement
+                        .attempt
+                        .as_mut()
+                        .filter(|a| a.outcome == Outcome::TimedOut)
+                    {
+                        attempt.outcome = Outcome::Failed(SendFailure::Other);
+                    }
                 }
                 Some(WorkerMutant::AcceptedSentAgain) if settlement.next == Next::Delivered => {
                     settlement.next = Next::Retry(now);

@@ -15,8 +15,8 @@ use super::world::MOST_USERS;
 use crate::delivery::Webhook;
 use crate::id::{DeliveryId, Fence, WebhookId};
 use crate::store::{
-    ClaimRequest, Claimed, Enqueued, NewEvent, Replayed, Saved, Settled, Settlement, Store, StoreError,
-    Switch, Switched, TakeChunk, Update,
+    ClaimRequest, Claimed, Enqueued, HoldKey, NewEvent, Release, Replayed, Saved, Settled, Settlement, Store,
+    StoreError, Switch, Switched, TakeChunk, Update,
 };
 
 /// The watch over the calls of one worker, or of the application.
@@ -24,6 +24,16 @@ use crate::store::{
 pub(super) struct Recorder {
     pub(super) actor: ActorNo,
     pub(super) ledger: Arc<Ledger>,
+}
+
+impl Recorder {
+    /// Looks at what the call may have kept back or let go.
+    async fn notice_moves(&self, inner: &dyn Store, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let unsure = self.ledger.book().may_be_moved();
+        let found = read_back(inner, unsure).await?;
+        self.ledger.book().notice_moves(&found, now);
+        Ok(())
+    }
 }
 
 /// What the store now holds of these deliveries.
@@ -50,11 +60,19 @@ impl Hooks for Recorder {
             let stored = inner.deliveries_of(event.event.scope(), event.event.id()).await?;
             self.ledger.book().enqueued(event, answer, &stored, now);
         }
+        self.notice_moves(inner, now).await?;
         Ok(answers)
     }
 
     async fn claim(&self, inner: &dyn Store, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
-        let unsure = self.ledger.book().may_change_at_claim(request.now);
+        let unsure = {
+            let book = self.ledger.book();
+            let mut unsure = book.may_change_at_claim(request.now);
+            unsure.extend(book.may_be_moved());
+            unsure.sort_unstable();
+            unsure.dedup();
+            unsure
+        };
         let claimed = inner.claim(request.clone()).await?;
         let unsure = read_back(inner, unsure).await?;
         let taken = claimed.iter().map(|claimed| claimed.id).collect();
@@ -76,8 +94,9 @@ impl Hooks for Recorder {
         let after = read_back(inner, settled).await?;
         let mut book = self.ledger.book();
         for (settlement, answer) in settlements.iter().zip(&answers) {
-            book.settled(self.actor, settlement, *answer);
+            book.settled(self.actor, settlement, *answer, now);
         }
+        book.notice_moves(&after, now);
         book.compare(&after);
         Ok(answers)
     }
@@ -95,8 +114,29 @@ impl Hooks for Recorder {
         for ((id, fence), answer) in claims.iter().zip(&answers) {
             book.released(self.actor, *id, *fence, *answer);
         }
+        book.notice_moves(&after, now);
         book.compare(&after);
         Ok(answers)
+    }
+
+    async fn hold(&self, inner: &dyn Store, key: HoldKey, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let placed = inner.hold(key.clone(), now).await?;
+        self.ledger.book().hold_placed(&key, placed);
+        self.notice_moves(inner, now).await?;
+        Ok(placed)
+    }
+
+    async fn lift(
+        &self,
+        inner: &dyn Store,
+        key: &HoldKey,
+        release: Release,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let lifted = inner.lift(key, release, now).await?;
+        self.ledger.book().hold_lifted(key, release, lifted);
+        self.notice_moves(inner, now).await?;
+        Ok(lifted)
     }
 
     async fn next_due(
@@ -117,7 +157,13 @@ impl Hooks for Recorder {
     ) -> Result<Saved, StoreError> {
         let saved = inner.save_webhook(webhook.clone(), now).await?;
         if saved == Saved::Done {
-            self.ledger.book().webhook_saved(&webhook);
+            let awaiting = self.ledger.book().awaiting_of(&webhook.id);
+            let awaiting = read_back(inner, awaiting).await?;
+            let mut book = self.ledger.book();
+            book.webhook_saved(&webhook);
+            if webhook.runs_by().is_none() {
+                book.awaits_no_more(&awaiting);
+            }
         }
         Ok(saved)
     }
@@ -144,6 +190,7 @@ impl Hooks for Recorder {
     ) -> Result<bool, StoreError> {
         let removed = inner.remove_webhook(id, now).await?;
         self.ledger.book().webhook_removed(id);
+        self.notice_moves(inner, now).await?;
         Ok(removed)
     }
 
@@ -174,6 +221,7 @@ impl Hooks for Recorder {
                 book.users_told(&new.event, MOST_USERS.get());
             }
         }
+        self.notice_moves(inner, now).await?;
         Ok(answer)
     }
 

@@ -43,6 +43,16 @@ pub enum Invariant {
     AcknowledgedNotStored,
     /// A worker that stops in peace leaves nothing behind under a lease.
     StoppedUncleanly,
+    /// A flusher's run over a webhook has one delivery in flight at a time, and no two runs overlap.
+    RunsOverlap,
+    /// A run that was stopped takes nothing more, and the next one waits for its tick.
+    RunWentOn,
+    /// A run goes oldest first, and leaves out what comes during it.
+    RunOutOfOrder,
+    /// What is held is not sent while anything holds it.
+    ReleasedEarly,
+    /// What was held is sent or has expired as was asked when its hold was lifted, and is not held for ever.
+    HeldLost,
     /// Each update that is recorded is in a notification, in time.
     UpdateLost,
     /// No update is in two notifications.
@@ -53,7 +63,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::Lost,
         Self::IllegalTransition,
         Self::SentBeforeDue,
@@ -72,6 +82,11 @@ impl Invariant {
         Self::EnqueueMisjudged,
         Self::AcknowledgedNotStored,
         Self::StoppedUncleanly,
+        Self::RunsOverlap,
+        Self::RunWentOn,
+        Self::RunOutOfOrder,
+        Self::ReleasedEarly,
+        Self::HeldLost,
         Self::UpdateLost,
         Self::UpdateRepeated,
         Self::DigestOversized,
@@ -98,6 +113,11 @@ impl Invariant {
             Self::EnqueueMisjudged => "enqueue misjudged",
             Self::AcknowledgedNotStored => "acknowledged, not stored",
             Self::StoppedUncleanly => "stopped uncleanly",
+            Self::RunsOverlap => "runs overlap",
+            Self::RunWentOn => "run went on after its stop",
+            Self::RunOutOfOrder => "run out of order",
+            Self::ReleasedEarly => "hold released early",
+            Self::HeldLost => "held, lost",
             Self::UpdateLost => "update in no window",
             Self::UpdateRepeated => "update in two windows",
             Self::DigestOversized => "digest over its size",

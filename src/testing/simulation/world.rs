@@ -13,7 +13,7 @@ use crate::delivery::{
 };
 use crate::engine::Registration;
 use crate::id::Scope;
-use crate::retry::{Classification, Schedule, ScheduleError};
+use crate::retry::{Classification, Flusher, Schedule, ScheduleError};
 use crate::url::{UrlError, WebhookUrl};
 
 /// The id of the authentication that some webhooks name, and that goes missing for a while.
@@ -184,6 +184,7 @@ fn registration(lots: &Lots, no: u64) -> Registration {
         .limits(limits);
     let registration = match lots.below(4) {
         0 => registration.order(Order::Strict),
+        1 | 2 => registration.flusher(flusher(lots)),
         _ => registration,
     };
     match lots.below(4) {
@@ -192,12 +193,31 @@ fn registration(lots: &Lots, no: u64) -> Registration {
     }
 }
 
+fn flusher(lots: &Lots) -> Option<Flusher> {
+    let flusher = Flusher::default()
+        .with_max_consecutive_failures(at_least_one(1 + lots.below(4)))
+        .with_max_timeouts(at_least_one(1 + lots.below(2)));
+    flusher.with_period(lots.millis(4_000, 12_000)).ok()
+}
+
+/// The users that some events are about, and that are temporary now and then.
+pub(super) const USERS: [&str; 3] = ["user-1", "user-2", "user-3"];
+
+/// Whom an event is about, by its id.
+fn subject(id: &str) -> Option<&'static str> {
+    USERS
+        .into_iter()
+        .find(|user| id.ends_with(&user[user.len() - 1..]))
+}
+
 fn event(scope: &str, id: &str, kind: &str, version: &str) -> Option<Event> {
     let body = format!(r#"{{"scope":"{scope}","event":"{id}","version":{version}}}"#);
-    Event::builder(scope, id, kind)
-        .json(Bytes::from(body))
-        .build()
-        .ok()
+    let event = Event::builder(scope, id, kind).json(Bytes::from(body));
+    let event = match subject(id) {
+        Some(user) => event.subject(user),
+        None => event,
+    };
+    event.build().ok()
 }
 
 fn pick<'a, T>(lots: &Lots, all: &'a [T]) -> &'a T {

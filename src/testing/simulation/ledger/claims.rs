@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::row::{Flight, Lease, Standing};
+use super::runs::Landed;
 use super::{ActorNo, Book, ROUNDING, Readback};
 use crate::delivery::{DeadReason, Order, Outcome, State};
 use crate::id::DeliveryId;
@@ -45,6 +46,7 @@ impl Book {
                 format!("worker {} claims {}", actor.0, list.join(" "))
             });
         }
+        self.distrust(now);
         self.note_wanting(now);
         let could_go = self.could_go(now);
         let mut went = BTreeSet::new();
@@ -59,6 +61,9 @@ impl Book {
                     format!("a claim with room left passed {key} over, which had work due")
                 });
             }
+        }
+        if claimed.len() < request.max && !had_burials {
+            self.judge_waiting_for_runs(now);
         }
         for (starved, other) in self.take_turns(&could_go, &went) {
             let (starved, other) = (self.lanes[starved].key.clone(), self.lanes[other].key.clone());
@@ -76,6 +81,7 @@ impl Book {
         match (&row.standing, record.state) {
             (Standing::Sending(_), state) if was_given || state != State::Sending => {
                 self.interrupted(found.id, now);
+                self.notice_move(found, now);
                 if state == State::Dead(DeadReason::WebhookDeleted) {
                     self.is_buried(found.id);
                 }
@@ -84,7 +90,7 @@ impl Book {
                 }
             }
             (Standing::Pending, State::Dead(DeadReason::WebhookDeleted)) => self.is_buried(found.id),
-            _ => {}
+            _ => self.notice_move(found, now),
         }
     }
 
@@ -94,8 +100,10 @@ impl Book {
         row.history.push(Outcome::Interrupted);
         row.first_failure.get_or_insert(now);
         (row.interrupted, row.known_accepted) = (true, false);
+        let lane = row.lane;
         self.moves(id, State::Pending, false);
-        self.starts_to_wait(id, now);
+        self.lanes[lane].runs.landed(id, Landed::Failed);
+        self.awaits_run(id, None, now);
         self.attempts += 1;
         self.fault(FaultKind::LeaseExpired, || format!("delivery {id}"));
     }
@@ -114,12 +122,22 @@ impl Book {
             self.breach(invariant, || format!("delivery {id}: {seen}"));
         }
         self.moves(id, State::Sending, false);
+        if self.is_held_by_webhook(lane_no) {
+            self.breach(Invariant::ReleasedEarly, || {
+                format!("delivery {id} is claimed, and its webhook is held")
+            });
+        }
+        let awaits = self.rows.get(&id).and_then(|row| row.awaits);
+        if awaits.is_some() {
+            self.is_taken_by_run(id, now);
+        }
         self.leave_lane(id);
         let ends = crate::time::after(now, request.lease);
         let flight = Flight {
             worker: actor,
             lease_ends: ends,
             claimed: self.time.passed().saturating_sub(LONGEST_CALL),
+            awaits_runs: claimed.target.awaits_runs(),
             exchange: None,
         };
         if let Some(row) = self.rows.get_mut(&id) {
@@ -170,7 +188,8 @@ impl Book {
         check(claimed.fence > row.fence, Invariant::LeaseDisregarded, &|| {
             format!("fence {} after {}", claimed.fence, row.fence)
         });
-        check(row.due <= now + ROUNDING, Invariant::SentBeforeDue, &|| {
+        let is_due = row.due <= now + ROUNDING || row.awaits.is_some();
+        check(is_due, Invariant::SentBeforeDue, &|| {
             format!("claimed at {now}, due at {}", row.due)
         });
         check(
@@ -201,6 +220,10 @@ impl Book {
             });
         }
         wrong
+    }
+
+    fn is_held_by_webhook(&self, lane: usize) -> bool {
+        self.lanes[lane].hold == Some(true)
     }
 
     /// How many leases of a lane hold: those that have ended are nobody's any more.
@@ -244,6 +267,7 @@ impl Book {
             row.replays += 1;
             self.moves(id, State::Pending, true);
             self.starts_to_wait(id, now);
+            self.notice_move(after, now);
         }
         if !is_right {
             self.breach(Invariant::IllegalTransition, || {

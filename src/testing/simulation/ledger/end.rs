@@ -1,5 +1,6 @@
 //! The reckoning, when all is over.
 
+use super::row::Standing;
 use super::{Book, Readback};
 use crate::delivery::{DeadReason, State};
 use crate::id::DeliveryId;
@@ -28,7 +29,12 @@ impl Book {
             State::Dead(DeadReason::WebhookDeleted) => self.lanes[row.lane].removed,
             // Whether its schedule had ended, or its receiver was gone, was judged when it was settled.
             State::Dead(DeadReason::Exhausted | DeadReason::Gone) => true,
+            // Whether it might expire was judged when it did.
+            State::Dead(DeadReason::Expired) => matches!(row.standing, Standing::Final),
             State::Dead(_) => false,
+            State::Held if !self.is_held_for_sure(id) => {
+                return self.breach(Invariant::HeldLost, || format!("delivery {id} is held for ever"));
+            }
             State::Held | State::Pending | State::Sending => {
                 return self.breach(Invariant::NotTerminating, || {
                     format!("delivery {id} is still {state}")

@@ -51,6 +51,9 @@ impl Book {
                 )
             });
         }
+        self.last_delivery = self
+            .last_delivery
+            .max(ids.last().copied().unwrap_or(DeliveryId(0)));
         let states: BTreeMap<_, _> = stored.iter().map(|record| (record.id, record.state)).collect();
         for (id, delivery) in ids.iter().zip(&new.deliveries) {
             let state = states.get(id).copied().unwrap_or(State::Pending);
@@ -112,6 +115,7 @@ impl Book {
             attempts: 0,
             first_failure: None,
             interrupted: false,
+            awaits: None,
             replays: 0,
             history: Vec::new(),
             accepted: false,
@@ -121,7 +125,11 @@ impl Book {
         self.rows.insert(id, row);
         self.starts_to_wait(id, now);
         match state {
+            State::Pending if self.is_held_for_sure(id) => self.breach(Invariant::ReleasedEarly, || {
+                format!("delivery {id} was enqueued as pending, and is held")
+            }),
             State::Pending => {}
+            State::Held => self.is_kept_back(id),
             State::Dead(DeadReason::WebhookDeleted) if self.lanes[lane].removed => self.is_buried(id),
             state => self.breach(Invariant::IllegalTransition, || {
                 format!("delivery {id} was enqueued as {state}")

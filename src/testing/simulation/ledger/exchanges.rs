@@ -82,7 +82,8 @@ impl Book {
             self.late_requests += 1;
             return self.log(|| format!("delivery {id} is sent under {fence}, which is lost"));
         }
-        if !row.interrupted {
+        let awaits_runs = row.flights.get(&fence).is_some_and(|flight| flight.awaits_runs);
+        if !row.interrupted || awaits_runs {
             return;
         }
         let now = self.time.now();

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Book;
 use super::row::Standing;
+use super::runs::RunBook;
+use super::{Book, Readback};
 use crate::delivery::{LaneKey, Limits, Order, Webhook};
 use crate::id::{DeliveryId, Scope, WebhookId};
+use crate::store::HoldKey;
 use crate::time::{Clock, after, elapsed};
 
 /// How often another lane may go while one that could go does not. One turn each is the rule; what is due at the
@@ -36,6 +38,9 @@ pub(super) struct LaneBook {
     pub(super) order: Order,
     pub(super) enabled: bool,
     pub(super) removed: bool,
+    /// Whether a hold closes it; `None` if it never had one. One that was lifted may take a while to let it go.
+    pub(super) hold: Option<bool>,
+    pub(super) runs: RunBook,
     pub(super) pending: BTreeSet<DeliveryId>,
     pub(super) sending: BTreeSet<DeliveryId>,
     /// When the rate would have come to rest, had nothing been held back.
@@ -58,7 +63,7 @@ impl LaneBook {
 
     /// Whether it gives anything at all now, as far as its switch and its limit in flight say.
     pub(super) fn is_open(&self) -> bool {
-        self.enabled && !self.removed && self.sending.len() < self.places()
+        self.enabled && !self.removed && self.hold.is_none() && self.sending.len() < self.places()
     }
 
     /// Whether its rate holds nothing back for sure: it has none, or has rested for so long that all of the burst is
@@ -90,6 +95,7 @@ impl LaneBook {
     pub(super) fn forget_time(&mut self) {
         (self.rests_at, self.wanted_since) = (None, None);
         self.passed_by.clear();
+        self.runs.forget_time();
     }
 }
 
@@ -107,7 +113,23 @@ impl Book {
         let no = self.lane(key, Some(webhook.scope.clone()), webhook.limits);
         let lane = &mut self.lanes[no];
         (lane.order, lane.enabled) = (webhook.order, webhook.enabled);
+        lane.runs.flusher = webhook.runs_by();
         lane.passed_by.clear();
+    }
+
+    /// What awaits a run of a webhook.
+    pub(in super::super) fn awaiting_of(&self, id: &WebhookId) -> Vec<DeliveryId> {
+        let no = self.lane_nos.get(&LaneKey::webhook(id));
+        no.map_or_else(Vec::new, |no| self.lanes[*no].runs.awaiting().collect())
+    }
+
+    /// A webhook has no flusher any more: what awaited a run goes by its due time, as the store says.
+    pub(in super::super) fn awaits_no_more(&mut self, found: &[Readback]) {
+        for found in found {
+            if let Some(record) = &found.record {
+                self.starts_to_wait(found.id, record.due);
+            }
+        }
     }
 
     pub(in super::super) fn webhook_removed(&mut self, id: &WebhookId) {
@@ -115,6 +137,7 @@ impl Book {
         if let Some(no) = self.lane_nos.get(&LaneKey::webhook(id)) {
             self.lanes[*no].removed = true;
         }
+        self.held_no_more(&HoldKey::Webhook(id.clone()));
     }
 
     /// The lane of that name, opened if need be, with these limits.
@@ -130,6 +153,8 @@ impl Book {
                     order: Order::Any,
                     enabled: true,
                     removed: false,
+                    hold: None,
+                    runs: RunBook::default(),
                     pending: BTreeSet::new(),
                     sending: BTreeSet::new(),
                     rests_at: None,
@@ -150,7 +175,11 @@ impl Book {
         let due = |id: &DeliveryId| self.rows.get(id).map(|row| row.due);
         match lane.order {
             Order::Strict => lane.pending.first().and_then(due),
-            Order::Any => lane.pending.iter().filter_map(due).min(),
+            Order::Any if lane.runs.next().is_some() => Some(DateTime::<Utc>::MIN_UTC),
+            Order::Any => {
+                let first_sends = lane.pending.iter().filter(|id| !lane.runs.is_awaiting(id));
+                first_sends.filter_map(due).min()
+            }
         }
     }
 
@@ -217,6 +246,7 @@ impl Book {
         let Some(row) = self.rows.get(&id) else { return };
         let lane = &mut self.lanes[row.lane];
         lane.pending.remove(&id);
+        lane.runs.leave(id);
         lane.sending.remove(&id);
         if let Standing::Sending(lease) = &row.standing {
             self.leases.remove(&(lease.ends, id));
@@ -226,7 +256,7 @@ impl Book {
     pub(super) fn starts_to_wait(&mut self, id: DeliveryId, due: DateTime<Utc>) {
         self.leave_lane(id);
         let Some(row) = self.rows.get_mut(&id) else { return };
-        (row.standing, row.due) = (Standing::Pending, due);
+        (row.standing, row.due, row.awaits) = (Standing::Pending, due, None);
         self.lanes[row.lane].pending.insert(id);
         self.unfinished.insert(id);
     }

@@ -9,8 +9,10 @@ mod digests;
 mod end;
 mod enqueues;
 mod exchanges;
+mod holds;
 mod lanes;
 mod row;
+mod runs;
 mod settlements;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +26,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use self::digests::Updates;
 pub(super) use self::enqueues::Acknowledgement;
 pub(super) use self::exchanges::{Arrival, Heard};
+use self::holds::{Hold, Lift};
 use self::lanes::LaneBook;
 pub(super) use self::row::Readback;
 use self::row::{Row, Standing};
@@ -32,6 +35,7 @@ use super::mutants::Mutant;
 use super::violation::{Invariant, Violation};
 use crate::delivery::{Fingerprint, LaneKey, Profiles, State, Webhook};
 use crate::id::{DeliveryId, EventId, Scope, WebhookId};
+use crate::store::HoldKey;
 use crate::testing::ManualTime;
 
 /// One life of a worker, or the application.
@@ -73,6 +77,9 @@ impl Ledger {
             lanes: Vec::new(),
             lane_nos: BTreeMap::new(),
             leases: BTreeSet::new(),
+            holds: BTreeMap::new(),
+            lifts: Vec::new(),
+            last_delivery: DeliveryId(0),
             actors: BTreeMap::new(),
             updates: Updates::default(),
             clock_set: None,
@@ -103,6 +110,9 @@ pub(super) struct Book {
     lanes: Vec<LaneBook>,
     lane_nos: BTreeMap<LaneKey, usize>,
     leases: BTreeSet<(DateTime<Utc>, DeliveryId)>,
+    holds: BTreeMap<HoldKey, Hold>,
+    lifts: Vec<Lift>,
+    last_delivery: DeliveryId,
     actors: BTreeMap<ActorNo, Actor>,
     updates: Updates,
     /// When the wall clock was last set, by what had passed.

@@ -33,6 +33,8 @@ pub(super) struct Row {
     pub(super) attempts: u32,
     pub(super) first_failure: Option<DateTime<Utc>>,
     pub(super) interrupted: bool,
+    /// The number of the first run that may take it, if it awaits one or was given out by one.
+    pub(super) awaits: Option<u64>,
     pub(super) replays: u32,
     pub(super) history: Vec<Outcome>,
     /// The receiver has accepted it at least once.
@@ -45,6 +47,7 @@ pub(super) struct Row {
 
 #[derive(Debug)]
 pub(super) enum Standing {
+    Held,
     Pending,
     Sending(Lease),
     /// As [`Row::seen`] says.
@@ -64,12 +67,15 @@ pub(super) struct Flight {
     pub(super) lease_ends: DateTime<Utc>,
     /// When the claim was begun, or a little before, by what had passed.
     pub(super) claimed: Duration,
+    /// Whether what fails awaits a run, as the worker was told.
+    pub(super) awaits_runs: bool,
     pub(super) exchange: Option<Exchange>,
 }
 
 impl Row {
     pub(super) fn state(&self) -> State {
         match self.standing {
+            Standing::Held => State::Held,
             Standing::Pending => State::Pending,
             Standing::Sending(_) => State::Sending,
             Standing::Final => self.seen,

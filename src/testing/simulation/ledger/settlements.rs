@@ -4,18 +4,24 @@ use chrono::{DateTime, Utc};
 
 use super::exchanges::Heard;
 use super::row::{Flight, Row};
+use super::runs::Landed;
 use super::{ActorNo, Book, ROUNDING};
-use crate::delivery::State;
+use crate::delivery::{Outcome, State};
 use crate::id::{DeliveryId, Fence};
 use crate::retry::{Decision, Verdict};
 use crate::store::{Next, Settled, Settlement};
 use crate::testing::simulation::violation::Invariant;
-use crate::time::Clock;
 
 type Fault = (Invariant, &'static str);
 
 impl Book {
-    pub(in super::super) fn settled(&mut self, actor: ActorNo, settlement: &Settlement, answer: Settled) {
+    pub(in super::super) fn settled(
+        &mut self,
+        actor: ActorNo,
+        settlement: &Settlement,
+        answer: Settled,
+        now: DateTime<Utc>,
+    ) {
         let Settlement { id, fence, next, .. } = settlement;
         self.log(|| {
             let outcome = settlement
@@ -48,10 +54,23 @@ impl Book {
                 row.first_failure.get_or_insert(attempt.finished_at());
             }
         }
+        let (lane, awaited) = (row.lane, row.awaits);
+        let landed = match &settlement.attempt {
+            None => Landed::Uncounted,
+            Some(_) if *next == Next::Delivered => Landed::Accepted,
+            Some(attempt) if attempt.outcome == Outcome::TimedOut => Landed::TimedOut,
+            Some(_) => Landed::Failed,
+        };
+        self.distrust(now);
+        self.lanes[lane].runs.landed(*id, landed);
         self.moves(*id, next.state(), false);
+        let has_runs = self.lanes[lane].runs.flusher.is_some();
         match next {
+            Next::Retry(_) if landed == Landed::Uncounted && awaited.is_some() && has_runs => {
+                self.awaits_run(*id, None, now);
+            }
             Next::Retry(due) => self.starts_to_wait(*id, *due),
-            Next::AwaitRun => self.starts_to_wait(*id, self.time.now()),
+            Next::AwaitRun => self.awaits_run(*id, None, now),
             Next::Delivered | Next::Exhausted | Next::Gone => self.comes_to_its_end(*id),
         }
     }
@@ -70,9 +89,13 @@ impl Book {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.flights.remove(&fence);
         row.known_accepted = false;
-        let due = row.due;
+        let (due, awaited, lane) = (row.due, row.awaits, row.lane);
+        self.lanes[lane].runs.landed(id, Landed::Uncounted);
         self.moves(id, State::Pending, false);
-        self.starts_to_wait(id, due);
+        match awaited {
+            Some(_) => self.awaits_run(id, awaited, due),
+            None => self.starts_to_wait(id, due),
+        }
     }
 
     /// Whether a settlement or release took effect, as it should if and only if its lease holds.
@@ -99,7 +122,7 @@ fn judge(row: &Row, flight: Option<&Flight>, settlement: &Settlement) -> Option<
             Invariant::AttemptsMiscounted,
             "an attempt was made and not counted",
         )),
-        (None, None) => judge_without_attempt(row, settlement.next),
+        (None, None) => judge_without_attempt(row, flight, settlement.next),
         (Some(_), None) => Some((
             Invariant::AttemptsMiscounted,
             "an attempt is reported that was not made",
@@ -109,13 +132,17 @@ fn judge(row: &Row, flight: Option<&Flight>, settlement: &Settlement) -> Option<
                 Invariant::AttemptsMiscounted,
                 "an attempt is reported that is not over",
             )),
-            Some((ended, heard)) => judge_attempt(row, heard, ended, settlement.next),
+            Some((ended, heard)) => judge_attempt(row, flight, heard, ended, settlement.next),
         },
     }
 }
 
 /// Nothing was sent: it was put off, or an interruption was judged.
-fn judge_without_attempt(row: &Row, next: Next) -> Option<Fault> {
+fn judge_without_attempt(row: &Row, flight: Option<&Flight>, next: Next) -> Option<Fault> {
+    if awaits_runs(flight) {
+        let is_put_off = matches!(next, Next::Retry(_));
+        return (!is_put_off).then_some((Invariant::Lost, "it ended without an attempt"));
+    }
     let decided = row.interrupted.then(|| row.decide(row.attempts, row.due, None));
     match (next, decided) {
         (Next::Retry(due), Some(Decision::RetryAt(at))) if due < at - ROUNDING => Some((
@@ -127,7 +154,17 @@ fn judge_without_attempt(row: &Row, next: Next) -> Option<Fault> {
     }
 }
 
-fn judge_attempt(row: &Row, heard: Heard, ended: DateTime<Utc>, next: Next) -> Option<Fault> {
+fn awaits_runs(flight: Option<&Flight>) -> bool {
+    flight.is_some_and(|flight| flight.awaits_runs)
+}
+
+fn judge_attempt(
+    row: &Row,
+    flight: Option<&Flight>,
+    heard: Heard,
+    ended: DateTime<Utc>,
+    next: Next,
+) -> Option<Fault> {
     let (verdict, hint) = match heard {
         Heard::Answer(status, hint) => (row.profile.classification().classify(status), hint),
         Heard::Nothing => (Verdict::Failed, None),
@@ -147,7 +184,12 @@ fn judge_attempt(row: &Row, heard: Heard, ended: DateTime<Utc>, next: Next) -> O
         ),
         (Verdict::Failed, Next::Exhausted) if decided == Decision::GiveUp => return None,
         (Verdict::Failed, Next::Exhausted) => (Invariant::Lost, "given up before its schedule ends"),
-        (Verdict::Failed, Next::AwaitRun) => return None,
+        (Verdict::Failed, Next::AwaitRun) if awaits_runs(flight) => return None,
+        (Verdict::Failed, Next::AwaitRun) => (Invariant::SentBeforeDue, "to await a run that nobody starts"),
+        (Verdict::Failed, _) if awaits_runs(flight) => (
+            Invariant::SentBeforeDue,
+            "to go by a schedule, where it is to await a run",
+        ),
         (Verdict::Failed, Next::Retry(due)) => match decided {
             Decision::GiveUp => (
                 Invariant::AttemptsMiscounted,
