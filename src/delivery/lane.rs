@@ -61,7 +61,8 @@ pub enum Order {
     #[default]
     Any,
     /// One at a time, in the order they were enqueued; a failed one is retried before the next goes, until it
-    /// is accepted or dead.
+    /// is accepted or dead. What is held back for its subject lets the others pass, and goes before what is younger once it
+    /// is released.
     Strict,
 }
 

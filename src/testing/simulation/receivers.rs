@@ -137,10 +137,16 @@ impl HttpSender for Line {
                 }
                 Ok(response)
             }
-            End::Break => Err(SendErrorKind::Closed.into()),
+            End::Break => {
+                exchange.heard = Heard::Broken;
+                Err(SendErrorKind::Closed.into())
+            }
             End::Hang => std::future::pending().await,
             // Without the hook that prints panics: this one is meant.
-            End::Panic => std::panic::resume_unwind(Box::new("a simulated panic")),
+            End::Panic => {
+                exchange.heard = Heard::Broken;
+                std::panic::resume_unwind(Box::new("a simulated panic"))
+            }
             End::KillWorker => {
                 self.desk.post(Command::Kill(self.worker));
                 std::future::pending().await

@@ -24,6 +24,8 @@ pub(super) struct Exchange {
 pub(in super::super) enum Heard {
     /// An answer.
     Answer(StatusCode, Option<RetryAfter>),
+    /// That there will be none: the connection broke, or the sender panicked.
+    Broken,
     /// None, in time.
     Nothing,
 }
@@ -120,7 +122,7 @@ impl Book {
                 row.lane == lane
                     && !row.accepted
                     && row.replays == 0
-                    && !matches!(row.standing, Standing::Final)
+                    && !matches!(row.standing, Standing::Final | Standing::Held)
             };
             let older = self.rows.range(..id).find(waiting).map(|(older, _)| *older);
             if let Some(older) = older {
@@ -141,6 +143,7 @@ impl Book {
         let now = self.time.now();
         self.log(|| match heard {
             Heard::Answer(status, _) => format!("worker {} hears of {id}#{fence}: {status}", worker.0),
+            Heard::Broken => format!("worker {} hears that {id}#{fence} has failed", worker.0),
             Heard::Nothing => format!("worker {} hears nothing of {id}#{fence}", worker.0),
         });
         if let Some(worker) = self.actors.get_mut(&worker) {

@@ -6,7 +6,7 @@ use super::exchanges::Heard;
 use super::row::{Flight, Row};
 use super::runs::Landed;
 use super::{ActorNo, Book, ROUNDING};
-use crate::delivery::{Outcome, State};
+use crate::delivery::State;
 use crate::id::{DeliveryId, Fence};
 use crate::retry::{Decision, Verdict};
 use crate::store::{Next, Settled, Settlement};
@@ -58,7 +58,7 @@ impl Book {
         let landed = match &settlement.attempt {
             None => Landed::Uncounted,
             Some(_) if *next == Next::Delivered => Landed::Accepted,
-            Some(attempt) if attempt.outcome == Outcome::TimedOut => Landed::TimedOut,
+            Some(_) if has_timed_out(flight.as_ref()) => Landed::TimedOut,
             Some(_) => Landed::Failed,
         };
         self.distrust(now);
@@ -154,6 +154,12 @@ fn judge_without_attempt(row: &Row, flight: Option<&Flight>, next: Next) -> Opti
     }
 }
 
+/// Whether a worker gave up waiting for an answer, whatever it says of it.
+fn has_timed_out(flight: Option<&Flight>) -> bool {
+    let ended = flight.and_then(|flight| flight.exchange.as_ref()?.ended);
+    matches!(ended, Some((_, Heard::Nothing)))
+}
+
 fn awaits_runs(flight: Option<&Flight>) -> bool {
     flight.is_some_and(|flight| flight.awaits_runs)
 }
@@ -167,7 +173,7 @@ fn judge_attempt(
 ) -> Option<Fault> {
     let (verdict, hint) = match heard {
         Heard::Answer(status, hint) => (row.profile.classification().classify(status), hint),
-        Heard::Nothing => (Verdict::Failed, None),
+        Heard::Broken | Heard::Nothing => (Verdict::Failed, None),
     };
     let decided = row.decide(row.attempts + 1, ended, hint);
     let fault = match (verdict, next) {
