@@ -7,7 +7,7 @@
 //! # Events and spans (feature `tracing`)
 //!
 //! Their target is `ringback`. Everything about one delivery has the field `delivery`, the number that
-//! [`Receipt`](crate::engine) and history give it, so a search for `delivery=17` tells its story.
+//! `Receipt` and history give it, so a search for `delivery=17` tells its story.
 //!
 //! | event | level | fields | when |
 //! |---|---|---|---|
