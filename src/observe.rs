@@ -86,7 +86,9 @@ mod sending {
     use crate::delivery::Outcome;
     use crate::delivery::{AttemptReport, Event};
     use crate::id::DeliveryId;
-    use crate::store::{Claimed, Next, Settled, Settlement};
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    use crate::store::Next;
+    use crate::store::{Claimed, Settled, Settlement};
 
     /// These deliveries of the event are committed.
     pub(crate) fn enqueued(event: &Event, deliveries: &[DeliveryId]) {
