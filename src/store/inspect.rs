@@ -17,7 +17,8 @@ use crate::secret::Hidden;
 /// # Contract
 ///
 /// Reads see what has been committed. History holds one entry for each attempt that was counted. A delivery's are
-/// numbered from 1, without gaps; those that are kept are the last of them.
+/// numbered from 1, without gaps. Those that are kept are the last of them, unless a clock was set back: what goes is
+/// decided attempt by attempt.
 ///
 /// **Pages.** History has one order, that in which attempts were recorded. An attempt that is recorded while someone
 /// pages through comes after everything that a page has shown; so, in either direction, pages that follow each other show

@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::attempts::{Extent, Seq};
+use super::attempts::{self, Extent, Seq};
 use super::codec::{ALL_PURGEABLE, BODY_PURGEABLE, floor, limit, whole};
 use super::core::Core;
 use super::fault::Fault;
 use super::filing;
 use super::words::{WordNo, Words};
 use crate::delivery::Retention;
+use crate::id::DeliveryId;
 use crate::store::Purged;
 
 impl Core {
@@ -204,9 +205,6 @@ impl Step<'_> {
                 break;
             };
             if self.left == 0 {
-                self.conn
-                    .prepare_cached("UPDATE deliveries SET last_attempt = ?2 WHERE id = ?1")?
-                    .execute((over.id, next))?;
                 return Ok(false);
             }
             remove_attempts(self.conn, &[seq])?;
@@ -220,18 +218,47 @@ impl Step<'_> {
 /// Removes attempts and whatever finds them.
 fn remove_attempts(conn: &Connection, positions: &[Seq]) -> Result<(), Fault> {
     let mut postings: Vec<(WordNo, Seq)> = Vec::with_capacity(4 * positions.len());
-    let mut delete =
-        conn.prepare_cached("DELETE FROM attempts WHERE seq = ?1 RETURNING scope, kind, outcome, webhook")?;
+    let mut delete = conn.prepare_cached(
+        "DELETE FROM attempts WHERE seq = ?1 RETURNING scope, kind, outcome, webhook, delivery, previous",
+    )?;
     for seq in positions {
-        let words: [Option<WordNo>; 4] = delete.query_one([seq], |row| {
-            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
-        })?;
+        let (words, delivery, previous): ([Option<WordNo>; 4], i64, Option<Seq>) =
+            delete.query_one([seq], |row| {
+                let words = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+                Ok((words, row.get(4)?, row.get(5)?))
+            })?;
         postings.extend(words.into_iter().flatten().map(|word| (word, *seq)));
+        if let Some(previous) = previous {
+            relink(conn, delivery, *seq, previous)?;
+        }
     }
     postings.sort_unstable();
     let mut delete = conn.prepare_cached("DELETE FROM postings WHERE word = ?1 AND seq = ?2")?;
     for posting in postings {
         delete.execute(posting)?;
+    }
+    Ok(())
+}
+
+/// Has what led to an attempt that was removed lead to the one before, if that is kept: it can be, where a clock was set
+/// back between the two.
+fn relink(conn: &Connection, delivery: i64, removed: Seq, previous: Seq) -> Result<(), Fault> {
+    let is_kept = conn
+        .prepare_cached("SELECT 1 FROM attempts WHERE seq = ?1")?
+        .exists([previous])?;
+    if !is_kept {
+        return Ok(());
+    }
+    let is_last = conn
+        .prepare_cached("UPDATE deliveries SET last_attempt = ?3 WHERE id = ?1 AND last_attempt = ?2")?
+        .execute((delivery, removed, previous))?
+        > 0;
+    if is_last {
+        return Ok(());
+    }
+    for seq in attempts::positions(conn, DeliveryId(delivery))? {
+        conn.prepare_cached("UPDATE attempts SET previous = ?3 WHERE seq = ?1 AND previous = ?2")?
+            .execute((seq, removed, previous))?;
     }
     Ok(())
 }
