@@ -43,7 +43,7 @@ fn rig(profile: ProviderProfile) -> Rig {
     let tl_key = TlSigningKey::from_scalar("k", &[1; 66]).unwrap();
     let engine = Engine::builder(MemoryStore::new(), sender, TokioTimer)
         .profiles(provider::profiles())
-        .profile(profile.with_schedule(quickly))
+        .profile(profile.with_schedule(quickly).with_flusher(None))
         .auth("tl", TlSigner::new(tl_key))
         .build();
     Rig { engine, requests }
