@@ -36,6 +36,7 @@ pub(super) struct Parts {
     pub(super) poll_interval: Duration,
     pub(super) listeners: Vec<Arc<dyn Listener>>,
     pub(super) health_limits: HealthLimits,
+    pub(super) watch_interval: Duration,
     pub(super) retention: Retention,
     own_auths: BTreeMap<AuthId, Arc<dyn AuthProvider>>,
     stored_auths: Mutex<HashMap<AuthId, MadeFromRecord>>,
@@ -66,6 +67,7 @@ impl Engine {
                 poll_interval: Duration::from_secs(1),
                 listeners: Vec::new(),
                 health_limits: HealthLimits::default(),
+                watch_interval: Duration::from_secs(60),
                 retention: Retention::default(),
                 own_auths: BTreeMap::new(),
                 stored_auths: Mutex::default(),
@@ -141,6 +143,12 @@ impl EngineBuilder {
     /// Tells this listener, too, of what happens. Default: nobody is told.
     pub fn listener(mut self, listener: impl Listener) -> Self {
         self.parts.listeners.push(Arc::new(listener));
+        self
+    }
+
+    /// How often the upkeep looks for webhooks that fail or fare badly, at least a second apart. Default 60 seconds.
+    pub fn watch_interval(mut self, interval: Duration) -> Self {
+        self.parts.watch_interval = interval.max(Duration::from_secs(1));
         self
     }
 

@@ -34,9 +34,10 @@ const LONGEST_NAP: Duration = Duration::from_secs(60);
 /// - removes history and deliveries that are [over for long enough](super::EngineBuilder::retention);
 /// - forgets keys of messages that need no longer be kept;
 /// - gives notice to webhooks that only fail, and then disables them, where they asked for that
-///   ([`AutoDisable`](crate::delivery::AutoDisable)), at most a minute late;
+///   ([`AutoDisable`](crate::delivery::AutoDisable)), late by no more than the
+///   [interval](super::EngineBuilder::watch_interval) at which it looks;
 /// - warns [listeners](super::Listener) of webhooks whose health is bad
-///   ([`HealthLimits`](crate::delivery::HealthLimits)), once a minute.
+///   ([`HealthLimits`](crate::delivery::HealthLimits)).
 ///
 /// Run one beside the workers, in any process that has the engine. Several at once do no harm: each step is one small
 /// commit, and what one has done another finds done. Where none runs, deliveries are sent all the same, but nothing

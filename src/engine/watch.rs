@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -17,9 +16,6 @@ use crate::time::{after, before};
 
 /// How many webhooks a step looks at.
 const AT_ONCE: usize = 100;
-
-/// How often there is a look for webhooks that have begun to fail.
-const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Gives notice to webhooks that have been failing for part of the time after which they are to be disabled, and disables
 /// those whose time is over.
@@ -52,7 +48,7 @@ impl Pass for FailingWatch {
         self.position = None;
         self.noticed_before = std::mem::take(&mut self.noticed);
         let soonest = self.soonest.take();
-        let look = after(now, INTERVAL);
+        let look = after(now, parts.watch_interval);
         Ok(Step::Until(soonest.map_or(look, |soonest| soonest.min(look))))
     }
 }
@@ -127,7 +123,7 @@ impl Pass for HealthWatch {
     async fn step(&mut self, parts: &Arc<Parts>) -> Result<Step, StoreError> {
         let now = parts.timer.now();
         if parts.listeners.is_empty() {
-            return Ok(Step::Until(after(now, INTERVAL)));
+            return Ok(Step::Until(after(now, parts.watch_interval)));
         }
         let position = self.position.as_ref();
         let webhooks = parts.store.all_webhooks(position, FIGURES_AT_ONCE).await?;
@@ -140,7 +136,7 @@ impl Pass for HealthWatch {
         }
         self.position = None;
         self.warned_before = std::mem::take(&mut self.warned);
-        Ok(Step::Until(after(now, INTERVAL)))
+        Ok(Step::Until(after(now, parts.watch_interval)))
     }
 }
 

@@ -14,6 +14,7 @@ mod observing;
 mod payloads;
 mod profiles;
 mod receive;
+mod registrations;
 mod ringing;
 mod schedule;
 mod secrecy;

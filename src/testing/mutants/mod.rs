@@ -19,6 +19,8 @@ mod digests;
 mod lanes;
 mod notes;
 mod store;
+mod tasks;
+mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;
@@ -114,6 +116,8 @@ mutants! {
     FailingSinceKeptAfterSuccess = "failing-since-kept-after-success",
     /// Disables a webhook for failing whether or not it still is.
     DisableIgnoresRace = "disable-ignores-race",
+    /// Forgets what waits for a webhook that it disables for failing.
+    DisablingForgets = "disabling-forgets",
     /// Leaves a webhook enabled whose receiver is gone.
     GoneIgnored = "gone-ignored",
     /// Begins every page of a list at the beginning.

@@ -78,6 +78,7 @@ impl Notes {
             | Mutant::LimitsFrozen => (shown.limits, shown.order) = (saved.limits, saved.order),
             Mutant::SwitchIgnored => shown.enabled = saved.enabled,
             Mutant::GoneIgnored => shown.auto_disable = saved.auto_disable,
+            Mutant::RunNeverStops | Mutant::RunsTooOften => shown.flusher = saved.flusher,
             _ => return webhook,
         }
         Arc::new(shown)

@@ -1,7 +1,6 @@
 //! The broken store.
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,19 +11,16 @@ use chrono::{DateTime, Utc};
 use super::Mutant;
 use super::notes::{Notes, rebuilt};
 use crate::delivery::{
-    Attempt, AttemptReport, Cursor, Health, HistoryPage, HistoryQuery, Order, Outcome, OutcomeClass,
-    Retention, State, Target, Webhook,
+    Attempt, AttemptReport, Cursor, Health, HistoryPage, HistoryQuery, Outcome, OutcomeClass, Retention,
+    State, Target,
 };
-use crate::id::{AuthId, DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
+use crate::id::{DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
 use crate::store::Store;
 use crate::store::{
-    AuthRecord, ClaimRequest, Claimed, ClaimedTask, DeadReplayed, DeliveryRecord, DeliveryStore, Enqueued,
-    FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Next, Purged, Release, ReplayDead, Replayed, Saved,
-    Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch, Switched, TaskPause, TaskRecord,
-    TaskSettlement, TaskStore, Wake, WebhookStore,
+    ClaimRequest, Claimed, DeadReplayed, DeliveryRecord, DeliveryStore, Enqueued, HoldKey, Inspect, NewEvent,
+    Next, Purged, Release, ReplayDead, Replayed, Settled, Settlement, StoreError, Wake,
 };
-use crate::task::TaskProgress;
-use crate::time::{after, elapsed};
+use crate::time::after;
 
 /// After what time [`Mutant::RunsAtOnce`] tries again.
 const AT_ONCE: Duration = Duration::from_secs(10);
@@ -63,7 +59,7 @@ impl MutantStore {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn bell<'a>(&'a self, working: &'a Wake) -> &'a Wake {
+    pub(super) fn bell<'a>(&'a self, working: &'a Wake) -> &'a Wake {
         match self.mutant {
             Mutant::BellSilent => &self.silent,
             _ => working,
@@ -146,7 +142,7 @@ impl MutantStore {
         }
     }
 
-    fn task_fence(&self, id: &TaskId, otherwise: Fence) -> Fence {
+    pub(super) fn task_fence(&self, id: &TaskId, otherwise: Fence) -> Fence {
         self.notes().task_fences.get(id).copied().unwrap_or(otherwise)
     }
 
@@ -170,21 +166,6 @@ impl MutantStore {
             record.attempts = record.attempts.saturating_add(*before);
         }
         (!notes.forgotten.contains(&record.id)).then_some(record)
-    }
-
-    /// The webhook as the working store is to know it.
-    fn altered(&self, webhook: &Webhook) -> Webhook {
-        let mut altered = webhook.clone();
-        match self.mutant {
-            Mutant::InFlightLimitIgnored => altered.limits.in_flight = NonZeroU32::MAX,
-            Mutant::StrictOrderIgnored => altered.order = Order::Any,
-            Mutant::RateIgnored => altered.limits.rate = None,
-            Mutant::SwitchIgnored => altered.enabled = true,
-            Mutant::GoneIgnored => altered.auto_disable.when_gone = false,
-            _ => {}
-        }
-        altered.flusher = altered.flusher.map(|flusher| self.mutant.flusher(flusher));
-        altered
     }
 }
 
@@ -369,131 +350,6 @@ impl DeliveryStore for MutantStore {
 }
 
 #[async_trait]
-impl WebhookStore for MutantStore {
-    async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<Saved, StoreError> {
-        if self.is(Mutant::WebhookMoved)
-            && let Some(former) = self.store.webhook(&webhook.id).await?
-            && former.scope != webhook.scope
-        {
-            self.store.remove_webhook(&webhook.id, now).await?;
-        }
-        let mut altered = self.altered(&webhook);
-        if self.is(Mutant::LimitsFrozen)
-            && let Some(first) = self.store.webhook(&altered.id).await?
-        {
-            (altered.limits, altered.order) = (first.limits, first.order);
-        }
-        let saved = self.store.save_webhook(altered, now).await?;
-        if saved == Saved::Done {
-            let mut notes = self.notes();
-            notes.removed.remove(&webhook.id);
-            notes.webhooks.insert(webhook.id.clone(), Arc::new(webhook));
-        }
-        Ok(saved)
-    }
-
-    async fn switch_webhook(
-        &self,
-        id: &WebhookId,
-        switch: Switch,
-        now: DateTime<Utc>,
-    ) -> Result<Switched, StoreError> {
-        let switch = match switch {
-            Switch::OffIfFailingSince(_) if self.is(Mutant::DisableIgnoresRace) => Switch::Off,
-            switch => switch,
-        };
-        let switched = self.store.switch_webhook(id, switch, now).await?;
-        if let Switched::Done(webhook) = &switched {
-            self.notes().webhooks.insert(id.clone(), Arc::clone(webhook));
-        }
-        Ok(switched)
-    }
-
-    async fn remove_webhook(&self, id: &WebhookId, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        if self.is(Mutant::DeletedStillSent) {
-            let was_there = self.webhook(id).await?.is_some();
-            self.notes().removed.insert(id.clone());
-            return Ok(was_there);
-        }
-        self.store.remove_webhook(id, now).await
-    }
-
-    async fn webhook(&self, id: &WebhookId) -> Result<Option<Arc<Webhook>>, StoreError> {
-        let webhook = self.store.webhook(id).await?;
-        let notes = self.notes();
-        let webhook = webhook.filter(|webhook| !notes.removed.contains(&webhook.id));
-        Ok(webhook.map(|webhook| notes.as_saved(self.mutant, webhook)))
-    }
-
-    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
-        let mut webhooks = self.store.webhooks(scope).await?;
-        let notes = self.notes();
-        webhooks.retain(|webhook| !notes.removed.contains(&webhook.id));
-        let as_saved = |webhook| notes.as_saved(self.mutant, webhook);
-        Ok(webhooks.into_iter().map(as_saved).collect())
-    }
-
-    async fn all_webhooks(
-        &self,
-        after: Option<&WebhookId>,
-        max: usize,
-    ) -> Result<Vec<Arc<Webhook>>, StoreError> {
-        let after = after.filter(|_| !self.is(Mutant::PagesRepeated));
-        self.store.all_webhooks(after, max).await
-    }
-
-    async fn failing_webhooks(
-        &self,
-        after: Option<&WebhookId>,
-        max: usize,
-    ) -> Result<Vec<FailingWebhook>, StoreError> {
-        let mut failing = self.store.failing_webhooks(after, max).await?;
-        for found in &mut failing {
-            found.webhook = self.notes().as_saved(self.mutant, Arc::clone(&found.webhook));
-        }
-        if self.is(Mutant::FailingSinceKeptAfterSuccess) {
-            let mut notes = self.notes();
-            for webhook in failing {
-                notes.failed.entry(webhook.webhook.id.clone()).or_insert(webhook);
-            }
-            failing = notes.failed.values().cloned().collect();
-        }
-        Ok(failing)
-    }
-
-    async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {
-        self.store.save_auth(record).await
-    }
-
-    async fn replace_auth(&self, old: Option<&AuthRecord>, new: AuthRecord) -> Result<bool, StoreError> {
-        if self.is(Mutant::AuthReplacedBlindly) {
-            return self.store.save_auth(new).await.map(|()| true);
-        }
-        self.store.replace_auth(old, new).await
-    }
-
-    async fn remove_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
-        self.store.remove_auth(id).await
-    }
-
-    async fn auth(&self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, StoreError> {
-        self.store.auth(id).await
-    }
-
-    async fn auths(&self, after: Option<&AuthId>, max: usize) -> Result<Vec<Arc<AuthRecord>>, StoreError> {
-        let after = after.filter(|_| !self.is(Mutant::PagesRepeated));
-        self.store.auths(after, max).await
-    }
-
-    async fn webhooks_with_auth(&self, id: &AuthId, max: usize) -> Result<Vec<WebhookId>, StoreError> {
-        if self.is(Mutant::AuthUsersForgotten) {
-            return Ok(Vec::new());
-        }
-        self.store.webhooks_with_auth(id, max).await
-    }
-}
-
-#[async_trait]
 impl Inspect for MutantStore {
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, StoreError> {
         let record = self.store.delivery(id).await?;
@@ -607,140 +463,5 @@ impl Inspect for MutantStore {
         }
         let retention = Retention { bodies, ..*retention };
         self.store.purge(&retention, max, now).await
-    }
-}
-
-#[async_trait]
-impl TaskStore for MutantStore {
-    async fn create_task(&self, task: NewTask, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        self.store.create_task(task, now).await
-    }
-
-    async fn task(&self, id: &TaskId) -> Result<Option<TaskRecord>, StoreError> {
-        self.store.task(id).await
-    }
-
-    async fn claim_tasks(&self, mut request: ClaimRequest) -> Result<Vec<ClaimedTask>, StoreError> {
-        if self.is(Mutant::TaskClaimedTwice) {
-            request.lease = Duration::ZERO;
-        }
-        let mut claimed = self.store.claim_tasks(request).await?;
-        if self.is(Mutant::TaskInterruptionUncounted) {
-            claimed.iter_mut().for_each(|claimed| claimed.interruptions = 0);
-        }
-        let fences = claimed
-            .iter()
-            .map(|claimed| (claimed.task.id.clone(), claimed.fence));
-        self.notes().task_fences.extend(fences);
-        Ok(claimed)
-    }
-
-    async fn renew_task(
-        &self,
-        id: &TaskId,
-        fence: Fence,
-        lease: Duration,
-        now: DateTime<Utc>,
-    ) -> Result<Settled, StoreError> {
-        self.store.renew_task(id, fence, lease, now).await
-    }
-
-    async fn report_task(
-        &self,
-        id: &TaskId,
-        fence: Fence,
-        progress: TaskProgress,
-        now: DateTime<Utc>,
-    ) -> Result<Settled, StoreError> {
-        let fence = match self.mutant {
-            Mutant::ProgressFromAnyone => self.task_fence(id, fence),
-            _ => fence,
-        };
-        self.store.report_task(id, fence, progress, now).await
-    }
-
-    async fn pause_task(
-        &self,
-        id: &TaskId,
-        fence: Fence,
-        pause: TaskPause,
-        now: DateTime<Utc>,
-    ) -> Result<Settled, StoreError> {
-        let pause = match (self.mutant, pause) {
-            (Mutant::TaskRetriedAtOnce, TaskPause::Retry(_)) => TaskPause::Retry(now),
-            (Mutant::TaskFailureUncounted, TaskPause::Retry(due)) => {
-                return self.store.renew_task(id, fence, elapsed(now, due), now).await;
-            }
-            (_, pause) => pause,
-        };
-        self.store.pause_task(id, fence, pause, now).await
-    }
-
-    async fn finish_task(
-        &self,
-        mut settlement: TaskSettlement,
-        now: DateTime<Utc>,
-    ) -> Result<Settled, StoreError> {
-        match self.mutant {
-            Mutant::CallbackForgotten => settlement.callback = None,
-            Mutant::TaskFenceIgnored => {
-                settlement.fence = settlement
-                    .fence
-                    .map(|fence| self.task_fence(&settlement.id, fence));
-            }
-            Mutant::CancellationIgnored if settlement.fence.is_none() => return Ok(Settled::Done),
-            Mutant::ResultsPurgedEarly => settlement.keep.results_until = now,
-            _ => {}
-        }
-        self.store.finish_task(settlement, now).await
-    }
-
-    async fn purge_tasks(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
-        let max = match self.mutant {
-            Mutant::PurgeUnbounded => usize::MAX,
-            _ => max,
-        };
-        self.store.purge_tasks(max, now).await
-    }
-
-    async fn next_task_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
-        self.store.next_task_due(now).await
-    }
-
-    fn task_wake(&self) -> &Wake {
-        self.bell(self.store.task_wake())
-    }
-}
-
-#[async_trait]
-impl SeenStore for MutantStore {
-    async fn begin(&self, key: &SeenKey, lease: Duration, now: DateTime<Utc>) -> Result<Seen, StoreError> {
-        let lease = match self.mutant {
-            Mutant::SeenAtOnce => Duration::ZERO,
-            Mutant::SeenNeverTakenOver => Duration::MAX,
-            _ => lease,
-        };
-        self.store.begin(key, lease, now).await
-    }
-
-    async fn finish(
-        &self,
-        key: &SeenKey,
-        fence: Fence,
-        keep: Duration,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        match self.mutant {
-            Mutant::SeenForgotten => self.store.abandon(key, fence, now).await,
-            _ => self.store.finish(key, fence, keep, now).await,
-        }
-    }
-
-    async fn abandon(&self, key: &SeenKey, fence: Fence, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        self.store.abandon(key, fence, now).await
-    }
-
-    async fn forget_expired(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
-        self.store.forget_expired(max, now).await
     }
 }

@@ -217,6 +217,29 @@ impl Actor {
         self.desk.post(Command::Done);
     }
 
+    /// Enables again what the engine has disabled, to the end: what waits for it must come to its own.
+    pub(super) async fn enables(self) {
+        let mut is_done = false;
+        loop {
+            self.nap(1_000, 8_000).await;
+            let webhooks = self
+                .insist(async || self.dispatcher.all_webhooks(None, 100).await)
+                .await;
+            for webhook in webhooks.unwrap_or_default() {
+                if webhook.disabled.is_some() {
+                    let enabled = self
+                        .insist(async || self.dispatcher.enable(&webhook.id).await)
+                        .await;
+                    drop(enabled);
+                }
+            }
+            if self.desk.is_calm() && !is_done {
+                is_done = true;
+                self.desk.post(Command::Done);
+            }
+        }
+    }
+
     /// Tries again until the store answers.
     async fn insist<T, E: IsStoreFailure>(&self, call: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
         loop {

@@ -328,6 +328,7 @@ impl Director {
             actor(7).manages(webhooks).boxed_local(),
             actor(8).replays().boxed_local(),
             actor(10).records().boxed_local(),
+            actor(12).enables().boxed_local(),
             meddle(
                 Arc::clone(&self.desk),
                 Lots::new(self.seed, 9),
@@ -409,7 +410,8 @@ impl Director {
             .longest_deadline(world::LONGEST_DEADLINE)
             .lease_margin(world::LEASE_MARGIN)
             .grace(Duration::from_secs(2))
-            .poll_interval(Duration::from_secs(5));
+            .poll_interval(Duration::from_secs(5))
+            .watch_interval(Duration::from_secs(1));
         profiles
             .into_iter()
             .fold(engine, |engine, profile| engine.profile(profile))

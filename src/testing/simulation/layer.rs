@@ -106,6 +106,15 @@ pub(super) trait Hooks: Debug + Send + Sync + 'static {
         inner.webhooks(scope).await
     }
 
+    async fn failing_webhooks(
+        &self,
+        inner: &dyn Store,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<FailingWebhook>, StoreError> {
+        inner.failing_webhooks(after, max).await
+    }
+
     async fn replay(
         &self,
         inner: &dyn Store,
@@ -237,7 +246,7 @@ impl<H: Hooks> WebhookStore for Layered<H> {
         after: Option<&WebhookId>,
         max: usize,
     ) -> Result<Vec<FailingWebhook>, StoreError> {
-        self.inner.failing_webhooks(after, max).await
+        self.hooks.failing_webhooks(&*self.inner, after, max).await
     }
 
     async fn save_auth(&self, record: AuthRecord) -> Result<(), StoreError> {

@@ -16,13 +16,17 @@ use http::{Request, Response, StatusCode};
 use super::layer::Hooks;
 use super::violation::Invariant;
 use crate::delivery::{AttemptReport, Outcome, PlainProfile, Profile, SendFailure, Webhook};
-use crate::id::{DeliveryId, Fence, Scope};
+use crate::id::{DeliveryId, Fence, Scope, WebhookId};
 use crate::retry::Schedule;
 use crate::store::{
-    Chunk, ClaimRequest, Claimed, Next, Settled, Settlement, Store, StoreError, Update, WindowNo,
+    Chunk, ClaimRequest, Claimed, FailingWebhook, Next, Settled, Settlement, Store, StoreError, Switch,
+    Switched, Update, WindowNo,
 };
 use crate::testing::mutants::Mutant as StoreMutant;
+use crate::time::{after as later, before};
 use crate::transport::{HttpSender, ResponseLimits, SendError};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Something broken, to be found by a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +66,8 @@ pub enum WorkerMutant {
     RunsSkipped,
     /// Reports timeouts as failures of another kind.
     TimeoutsUnnoticed,
+    /// Takes webhooks for failing an hour longer than they are, and disables them.
+    DisablesTooSoon,
     /// Gives up recording an update when the store fails, and says that it did.
     UpdateGivenUp,
     /// Puts twice as many users into a notification as it may have.
@@ -103,6 +109,7 @@ const STORES: &[(StoreMutant, Invariant)] = &[
     (StoreMutant::HoldIgnored, Invariant::ReleasedEarly),
     (StoreMutant::HoldExpires, Invariant::HeldLost),
     (StoreMutant::HoldNeverLifted, Invariant::HeldLost),
+    (StoreMutant::DisablingForgets, Invariant::IllegalTransition),
     (StoreMutant::UpdateForgotten, Invariant::UpdateLost),
     (StoreMutant::UpdateInTwoWindows, Invariant::UpdateRepeated),
     (StoreMutant::UpdatesUncounted, Invariant::UpdateLost),
@@ -174,6 +181,11 @@ const WORKERS: &[(WorkerMutant, &str, Invariant)] = &[
         WorkerMutant::TimeoutsUnnoticed,
         "timeouts-unnoticed",
         Invariant::RunWentOn,
+    ),
+    (
+        WorkerMutant::DisablesTooSoon,
+        "disables-too-soon",
+        Invariant::DisabledUnduly,
     ),
     (
         WorkerMutant::UpdateGivenUp,
@@ -394,6 +406,37 @@ impl Hooks for Surroundings {
             max
         };
         inner.next_chunk(window, max).await
+    }
+
+    async fn failing_webhooks(
+        &self,
+        inner: &dyn Store,
+        after: Option<&WebhookId>,
+        max: usize,
+    ) -> Result<Vec<FailingWebhook>, StoreError> {
+        let mut failing = inner.failing_webhooks(after, max).await?;
+        if self.is(WorkerMutant::DisablesTooSoon) {
+            for webhook in &mut failing {
+                webhook.since = before(webhook.since, HOUR);
+            }
+        }
+        Ok(failing)
+    }
+
+    async fn switch_webhook(
+        &self,
+        inner: &dyn Store,
+        id: &WebhookId,
+        switch: Switch,
+        now: DateTime<Utc>,
+    ) -> Result<Switched, StoreError> {
+        let switch = match switch {
+            Switch::OffIfFailingSince(since) if self.is(WorkerMutant::DisablesTooSoon) => {
+                Switch::OffIfFailingSince(later(since, HOUR))
+            }
+            switch => switch,
+        };
+        inner.switch_webhook(id, switch, now).await
     }
 
     async fn webhooks(&self, inner: &dyn Store, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {

@@ -177,7 +177,9 @@ impl Hooks for Recorder {
     ) -> Result<Switched, StoreError> {
         let switched = inner.switch_webhook(id, switch, now).await?;
         if let Switched::Done(webhook) = &switched {
-            self.ledger.book().webhook_saved(webhook);
+            let mut book = self.ledger.book();
+            book.webhook_switched(webhook, switch, now);
+            book.webhook_saved(webhook);
         }
         Ok(switched)
     }

@@ -35,6 +35,8 @@ pub enum Invariant {
     ScopeLeaked,
     /// Webhooks take turns, and nothing that may go now is left waiting.
     Unfair,
+    /// The engine disables a webhook for failing only if it has been failing all the time that its registration gives it.
+    DisabledUnduly,
     /// Nothing new goes to a webhook that is disabled or removed.
     SentWhileOff,
     /// An event enqueued twice is sent once; another event under its id is refused.
@@ -63,7 +65,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Lost,
         Self::IllegalTransition,
         Self::SentBeforeDue,
@@ -78,6 +80,7 @@ impl Invariant {
         Self::DuplicatedWithoutFault,
         Self::ScopeLeaked,
         Self::Unfair,
+        Self::DisabledUnduly,
         Self::SentWhileOff,
         Self::EnqueueMisjudged,
         Self::AcknowledgedNotStored,
@@ -109,6 +112,7 @@ impl Invariant {
             Self::DuplicatedWithoutFault => "duplicated without a fault",
             Self::ScopeLeaked => "scope leaked",
             Self::Unfair => "unfair",
+            Self::DisabledUnduly => "disabled unduly",
             Self::SentWhileOff => "sent while off",
             Self::EnqueueMisjudged => "enqueue misjudged",
             Self::AcknowledgedNotStored => "acknowledged, not stored",

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::faults::Lots;
 use crate::auth::{AuthConfig, HmacAuth, HmacScheme};
 use crate::delivery::{
-    Call, Digest, DigestEntry, DigestForm, Event, Interval, IntervalError, Limits, Order, PlainProfile,
-    Profiles, Rate, Window,
+    AutoDisable, Call, Digest, DigestEntry, DigestForm, Event, Interval, IntervalError, Limits, Order,
+    PlainProfile, Profiles, Rate, Window,
 };
 use crate::engine::Registration;
 use crate::id::Scope;
@@ -114,7 +114,10 @@ pub(super) struct Happening {
 impl World {
     pub(super) fn of(seed: u64) -> Self {
         let lots = Lots::new(seed, 2);
-        let registrations = (0..4 + lots.below(4)).map(|no| registration(&lots, no)).collect();
+        let rules = Lots::new(seed, 11);
+        let registrations = (0..4 + lots.below(4))
+            .map(|no| registration(&lots, no).auto_disable(auto_disable(&rules)))
+            .collect();
         Self {
             registrations,
             lots,
@@ -208,6 +211,15 @@ fn subject(id: &str) -> Option<&'static str> {
     USERS
         .into_iter()
         .find(|user| id.ends_with(&user[user.len() - 1..]))
+}
+
+/// Some are disabled after a few seconds of nothing but failures.
+fn auto_disable(lots: &Lots) -> AutoDisable {
+    let span = lots.millis(2_000, 9_000);
+    match lots.chance(400) {
+        true => AutoDisable::never().after(span),
+        false => AutoDisable::never(),
+    }
 }
 
 fn event(scope: &str, id: &str, kind: &str, version: &str) -> Option<Event> {

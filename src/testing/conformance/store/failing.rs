@@ -231,6 +231,7 @@ pub async fn a_switch_for_failing_compares(store: &dyn Store) -> Result<(), Viol
     switch(store, Switch::OffIfFailingSince(at(10)), at(21)).await?;
     equal(CLAUSE, enabled().await?, true)?;
 
+    let mut kept = enqueue(store, "a", 4..5, at(21)).await?;
     let off = switch(store, Switch::OffIfFailingSince(at(20)), at(22)).await?;
     let disabled = Disabled {
         at: at(22),
@@ -250,7 +251,7 @@ pub async fn a_switch_for_failing_compares(store: &dyn Store) -> Result<(), Viol
     ensure(CLAUSE, matches!(again, Switched::Unchanged(_)), || {
         format!("{again:?}")
     })?;
-    let kept = enqueue(store, "a", 4..5, at(24)).await?;
+    kept.extend(enqueue(store, "a", 6..7, at(24)).await?);
     claims_nothing(store, "nothing is claimed for a disabled webhook", at(24)).await?;
 
     let on = switch(store, Switch::On, at(30)).await?;
@@ -265,7 +266,7 @@ pub async fn a_switch_for_failing_compares(store: &dyn Store) -> Result<(), Viol
         None,
     )?;
     equal(
-        "what came meanwhile was kept",
+        "what waited and what came meanwhile was kept",
         ids(&claim(store, 10, at(30)).await?),
         kept,
     )?;

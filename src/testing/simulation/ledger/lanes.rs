@@ -10,7 +10,8 @@ use super::runs::RunBook;
 use super::{Book, Readback};
 use crate::delivery::{LaneKey, Limits, Order, Webhook};
 use crate::id::{DeliveryId, Scope, WebhookId};
-use crate::store::HoldKey;
+use crate::store::{HoldKey, Switch};
+use crate::testing::simulation::violation::Invariant;
 use crate::time::{Clock, after, elapsed};
 
 /// How often another lane may go while one that could go does not. One turn each is the rule; what is due at the
@@ -41,6 +42,8 @@ pub(super) struct LaneBook {
     /// Whether a hold closes it; `None` if it never had one. One that was lifted may take a while to let it go.
     pub(super) hold: Option<bool>,
     pub(super) runs: RunBook,
+    /// Since when it has had nothing but failures, of those that its receiver has to do with.
+    pub(super) failing_since: Option<DateTime<Utc>>,
     pub(super) pending: BTreeSet<DeliveryId>,
     pub(super) sending: BTreeSet<DeliveryId>,
     /// When the rate would have come to rest, had nothing been held back.
@@ -112,6 +115,9 @@ impl Book {
         let key = LaneKey::webhook(&webhook.id);
         let no = self.lane(key, Some(webhook.scope.clone()), webhook.limits);
         let lane = &mut self.lanes[no];
+        if webhook.enabled && !lane.enabled {
+            lane.failing_since = None;
+        }
         (lane.order, lane.enabled) = (webhook.order, webhook.enabled);
         lane.runs.flusher = webhook.runs_by();
         lane.passed_by.clear();
@@ -129,6 +135,30 @@ impl Book {
             if let Some(record) = &found.record {
                 self.starts_to_wait(found.id, record.due);
             }
+        }
+    }
+
+    /// A webhook is about to be known as it was switched. If for failing, it must have been failing for its whole time.
+    pub(in super::super) fn webhook_switched(
+        &mut self,
+        webhook: &Webhook,
+        switch: Switch,
+        now: DateTime<Utc>,
+    ) {
+        let Switch::OffIfFailingSince(asked) = switch else {
+            return;
+        };
+        let lane = self.lane_nos.get(&LaneKey::webhook(&webhook.id));
+        let since = lane.and_then(|no| self.lanes[*no].failing_since);
+        let is_the_same = since.is_some_and(|since| since.timestamp_micros() == asked.timestamp_micros());
+        let time = webhook.auto_disable.after.unwrap_or(Duration::MAX);
+        if !is_the_same || elapsed(asked, now) < time {
+            self.breach(Invariant::DisabledUnduly, || {
+                format!(
+                    "webhook {} was disabled at {now} for failing since {asked}; it has been since {since:?}, and has {time:?}",
+                    webhook.id
+                )
+            });
         }
     }
 
@@ -155,6 +185,7 @@ impl Book {
                     removed: false,
                     hold: None,
                     runs: RunBook::default(),
+                    failing_since: None,
                     pending: BTreeSet::new(),
                     sending: BTreeSet::new(),
                     rests_at: None,

@@ -6,7 +6,7 @@ use super::exchanges::Heard;
 use super::row::{Flight, Row};
 use super::runs::Landed;
 use super::{ActorNo, Book, ROUNDING};
-use crate::delivery::State;
+use crate::delivery::{Outcome, SendFailure, State};
 use crate::id::{DeliveryId, Fence};
 use crate::retry::{Decision, Verdict};
 use crate::store::{Next, Settled, Settlement};
@@ -52,6 +52,15 @@ impl Book {
                 // Whatever the receiver did with it, the worker had to take it for failed.
                 row.known_accepted = false;
                 row.first_failure.get_or_insert(attempt.finished_at());
+            }
+            let failing_since = &mut self.lanes[row.lane].failing_since;
+            match attempt.outcome {
+                _ if *next == Next::Delivered => *failing_since = None,
+                Outcome::Panicked | Outcome::Interrupted | Outcome::Failed(SendFailure::UrlChanged) => {}
+                Outcome::Failed(SendFailure::Unprovable) => {}
+                _ => {
+                    failing_since.get_or_insert(attempt.finished_at());
+                }
             }
         }
         let (lane, awaited) = (row.lane, row.awaits);
