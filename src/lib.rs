@@ -36,7 +36,7 @@
 //! | … as a provider does | [`provider::profiles`], or one of them | none |
 //! | … with a proof | [`auth`]: signatures, fixed headers, user tokens; OAuth 2.0 | none; `engine` |
 //! | … over HTTP | [`transport`]: `HyperSender`; `ReqwestSender`; [`sender_fn`](transport::sender_fn) | `hyper` or `reqwest`, and `rustls`; none |
-//! | … and lose nothing | [`store`]: `SqliteStore`; [`MemoryStore`](store::MemoryStore) survives no crash | `sqlite`; none |
+//! | … and lose nothing | [`store`]: `SqliteStore`, `PostgresStore`; [`MemoryStore`](store::MemoryStore) survives no crash | `sqlite`, `postgres`; none |
 //! | … on Tokio; elsewhere, implement [`Timer`](system::Timer) | `system::TokioTimer` | `tokio` |
 //! | offer slow calls as asynchronous ones | `engine::TaskRunner`, `engine::CallHandlers` over HTTP | as for sending; `axum` for its routes |
 //! | make such calls, and wait for their end | [`client`](client/index.html): `CallClient`; only the URIs and payloads: [`task`] | `client`, and what sending over HTTP takes; none |
@@ -54,14 +54,15 @@
 //!
 //! | feature | what it adds | what it brings in |
 //! |---|---|---|
-//! | `engine` | `Dispatcher`, `Worker`, `TaskRunner`; OAuth 2.0 | futures-util, rand, uuid |
+//! | `engine` | `Dispatcher`, `Worker`, `Upkeep`, `TaskRunner`, `CallHandlers`; OAuth 2.0 | futures-util, rand, uuid |
 //! | `client` | `CallClient`, `Watches` | futures-util, rand |
 //! | `tokio` | `TokioTimer` | tokio |
 //! | `hyper` | `HyperSender`, the recommended sender | hyper, hyper-util, tokio |
 //! | `reqwest` | `ReqwestSender`, for applications that have reqwest already | reqwest, hyper |
 //! | `rustls` | https for both senders | rustls with ring, the Mozilla roots |
-//! | `sqlite` | `SqliteStore` | rusqlite, SQLite itself (compiled in) |
-//! | `gzip` | gzip bodies, received | flate2 |
+//! | `sqlite` | `SqliteStore` | rusqlite, SQLite itself (compiled in), chacha20poly1305 |
+//! | `postgres` | `PostgresStore` | tokio-postgres, deadpool-postgres, chacha20poly1305 |
+//! | `gzip` | gzip bodies, received and sent | flate2 |
 //! | `ed25519` | Standard Webhooks `v1a` signatures | ed25519-dalek |
 //! | `jws` | TrueLayer's `Tl-Signature`, signed and verified, its keys fetched | p521, futures-util |
 //! | `tower` | receivers as a tower layer | http-body, http-body-util, tower-layer, tower-service |
@@ -84,7 +85,8 @@
 //!    across processes.
 //! 6. **Bounded.** Memory follows what is in flight, not what waits.
 //! 7. **Signed anew at every attempt,** over the bytes that are sent. Keys rotate with overlap.
-//! 8. **Only where allowed:** https and public addresses, unless told otherwise ([`transport::Guard`]).
+//! 8. **Only where allowed:** https and public addresses, unless told otherwise ([`transport::Guard`]). What stores keep of
+//!    secrets, URLs and contents is encrypted.
 //! 9. **Never a panic from outside data,** and one in your own sender, authentication or profile costs one attempt.
 //! 10. **Order** is none by default, and strict where a webhook asks for it ([`delivery::Order`]).
 //! 11. **Nothing is sent without its proof.** What nothing can prove at present waits, and no attempt is counted.
@@ -95,11 +97,9 @@
 //! - At least once is not exactly once: receivers hear some rings twice, and [`receive::Receiver`] with a store
 //!   handles each once.
 //! - A sender that blocks its thread stalls its worker. `panic = "abort"` cannot be contained.
-//! - SQLite is one machine. There is no PostgreSQL store in this version, and no enqueue within a transaction of the
-//!   caller's own.
-//! - Nothing removes old history from a store that keeps it in a file, in this version.
-//! - The engine does not run Powens' [`Flusher`](retry::Flusher), which is here as a pure machine: it retries by
-//!   schedules. Nor does it hold deliveries back, or gather them into digests.
+//! - SQLite is one machine. PostgreSQL is for several.
+//! - With Powens' [`Flusher`](retry::Flusher), ten poison deliveries at the front of a webhook stop each run before it comes
+//!   to the others: oldest first is what Powens publishes.
 //! - A client's waiters live in memory: those of a process that has ended are not known to the next one.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
