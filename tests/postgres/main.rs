@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod conformance;
+mod lanes;
 mod server;
 
 use libtest_mimic::{Arguments, Trial};
@@ -11,5 +12,6 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(conformance::trials());
+    trials.extend(lanes::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

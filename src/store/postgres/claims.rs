@@ -65,10 +65,14 @@ const READY: &str = concat!(
       FOR UPDATE SKIP LOCKED"
 );
 
+/// The lane whose turn it is, whoever has it locked. Which one that is, is decided before there is any wait, and so no more
+/// than one is waited for: should it have nothing to give any more once it is had, it stays locked until the commit, and who
+/// has one locked must not wait for another.
 const WAIT_FOR_ONE: &str = concat!(
     "SELECT ",
     lane_columns!(),
-    " FROM ringback.lanes l WHERE l.ready ORDER BY l.turn, l.id LIMIT 1 FOR UPDATE"
+    " FROM ringback.lanes l WHERE l.id = (SELECT r.id FROM ringback.lanes r WHERE r.ready ORDER BY r.turn, r.id LIMIT 1)
+      FOR UPDATE"
 );
 
 const TURNS: &str = "SELECT nextval('ringback.turns') AS turn FROM generate_series(1, $1::bigint)";
@@ -164,7 +168,9 @@ impl Database {
         }
         let mut tx = self.transaction().await?;
         let mut claim = Claim::new(max, now);
-        let expired = tx.query(EXPIRED, &[&floor(now), &limit(max)]).await?;
+        let [_, expired] = tx
+            .run([NewAttempts::share(), query(EXPIRED, &[&floor(now), &limit(max)])])
+            .await?;
         claim.interrupt(&mut tx, &expired).await?;
         claim.lanes.write(tx).await?;
         Ok(true)
@@ -295,8 +301,9 @@ impl Claim {
     async fn look(&mut self, tx: &mut Transaction<'_>) -> Result<bool, Fault> {
         let (now, max) = (floor(self.now), limit(self.max));
         let none: Vec<LaneNo> = Vec::new();
-        let [expired, _, count, ready] = tx
+        let [_, expired, _, count, ready] = tx
             .run([
+                NewAttempts::share(),
                 query(EXPIRED, &[&now, &max]),
                 query(OPEN_DUE, &[&now]),
                 query(COUNT_READY, &[&max]),
@@ -310,7 +317,8 @@ impl Claim {
         Ok(count.unwrap_or(0) > ready.len())
     }
 
-    /// Counts attempts whose worker never reported back, and lets their deliveries wait for their turn again.
+    /// Counts attempts whose worker never reported back, and lets their deliveries wait for their turn again. The log is
+    /// shared already, since whoever wants it alone is not to be waited for with lanes locked.
     async fn interrupt(&mut self, tx: &mut Transaction<'_>, expired: &[Row]) -> Result<(), Fault> {
         if expired.is_empty() {
             return Ok(());
@@ -348,7 +356,6 @@ impl Claim {
             holds.push(waits.held_by);
         }
         tx.run([
-            NewAttempts::share(),
             attempts.insert(),
             query(
                 INTERRUPT,

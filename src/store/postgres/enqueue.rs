@@ -1,6 +1,6 @@
 //! Taking in events with their deliveries.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -164,12 +164,11 @@ async fn take_in_each<'e>(
         .iter()
         .filter_map(|new| Some((new.key().0, new.event.subject()?.as_str())));
     let (held_scopes, held_names): (Vec<_>, Vec<_>) = subjects.unzip();
-    let [inserted, held, _, _, locked, scopes] = tx
+    let [inserted, held, _, locked, scopes] = tx
         .run([
             columns.insert(),
             query(SHARE_BY_SUBJECT, &[&held_scopes, &held_names]),
-            wanted.calls.insert(),
-            wanted.tests.insert(),
+            wanted.new.insert(),
             query(LOCK_BY_KEY, &[&wanted.keys]),
             query(SCOPES, &[&wanted.webhooks]),
         ])
@@ -270,10 +269,8 @@ fn read_known(sealer: &Sealer, row: &Row) -> Result<Became, Fault> {
 
 /// What new deliveries want of lanes.
 struct Wanted {
-    /// Those of calls, which are made if need be.
-    calls: NewLanes,
-    /// Those in which webhooks are tried out, which are made if need be and there is such a webhook.
-    tests: NewLanes,
+    /// Those of calls, which are made if need be, and those in which webhooks are tried out, if there is such a webhook.
+    new: NewLanes,
     /// The names of all, and of those of webhooks that are tried out.
     keys: Vec<String>,
     webhooks: Vec<String>,
@@ -282,27 +279,31 @@ struct Wanted {
 impl Wanted {
     fn of(events: &[&Prepared]) -> Self {
         let mut wanted = Self {
-            calls: NewLanes::default(),
-            tests: NewLanes::of_tests(),
+            new: NewLanes::default(),
             keys: Vec::new(),
             webhooks: Vec::new(),
         };
-        let calls: HashMap<_, _> = events.iter().flat_map(|new| new.calls()).collect();
-        for (key, rules) in &calls {
-            wanted.calls.push(key, rules);
-        }
+        let mut known = HashSet::new();
         for target in events
             .iter()
             .flat_map(|new| &new.deliveries)
             .map(|delivery| &delivery.target)
         {
-            wanted.keys.push(target.lane().as_str().to_owned());
+            let key = target.lane();
+            wanted.keys.push(key.as_str().to_owned());
             if let Some(webhook) = target.webhook() {
                 wanted.webhooks.push(webhook.to_string());
             }
-            if let Target::Test(webhook) = target {
-                wanted.keys.push(LaneKey::webhook(webhook).as_str().to_owned());
-                wanted.tests.push_test(webhook);
+            let is_first = known.insert(key.clone());
+            match target {
+                Target::Call(call) if is_first => wanted.new.push(&key, &call.into()),
+                Target::Test(webhook) => {
+                    wanted.keys.push(LaneKey::webhook(webhook).as_str().to_owned());
+                    if is_first {
+                        wanted.new.push_test(webhook);
+                    }
+                }
+                Target::Call(_) | Target::Webhook(_) => {}
             }
         }
         for names in [&mut wanted.keys, &mut wanted.webhooks] {

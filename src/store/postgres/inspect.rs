@@ -207,7 +207,7 @@ async fn lane_of(
     webhook: &WebhookId,
 ) -> Result<Option<LaneNo>, Fault> {
     let (is_test, scope): (bool, &str) = (row.read("test")?, row.read("scope")?);
-    let mut test = NewLanes::of_tests();
+    let mut test = NewLanes::default();
     let own = LaneKey::webhook(webhook);
     let mut keys = vec![own.as_str().to_owned()];
     if is_test {

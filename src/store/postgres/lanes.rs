@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use super::fault::Fault;
 use super::transaction::{Columns, Query, Transaction, query};
@@ -57,21 +56,21 @@ pub(super) const LOCK_LATER: &str = concat!(
     " FROM ringback.lanes l WHERE l.opens_at IS NOT NULL ORDER BY l.id FOR UPDATE"
 );
 
-/// Those that are there already stay as they are.
-pub(super) const INSERT: &str = "
-    INSERT INTO ringback.lanes (key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled)
-    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[], $6::boolean[])
-        AS n (key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled)
+/// Those that are there already stay as they are, and so does a webhook that is to be tried out but is not there. Their ids
+/// rise in the order given, since of lanes that have had no turn the one that was opened first goes first; the rows come in
+/// the order of their names, so that of two batches with the same ones neither waits for the other.
+const INSERT: &str = "
+    WITH new AS MATERIALIZED (
+        SELECT nextval('ringback.lane_ids') AS id, n.*
+        FROM (SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[], $6::boolean[],
+                    $7::text[]) WITH ORDINALITY
+                AS n (key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled, tries_out, place)
+            WHERE NOT EXISTS (SELECT FROM ringback.lanes l WHERE l.key = n.key)
+                AND (n.tries_out IS NULL OR EXISTS (SELECT FROM ringback.webhooks w WHERE w.id = n.tries_out))
+            ORDER BY n.place) n)
+    INSERT INTO ringback.lanes (id, key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled)
+    SELECT id, key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled FROM new
     ORDER BY key ON CONFLICT (key) DO NOTHING";
-
-/// The same, where there is a webhook to be tried out in each.
-const INSERT_TESTS: &str = "
-    INSERT INTO ringback.lanes (key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled)
-    SELECT n.key, n.max_in_flight, n.rate_interval_ns, n.rate_burst, n.strict, n.enabled
-    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[], $6::boolean[], $7::text[])
-        AS n (key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled, webhook)
-    WHERE EXISTS (SELECT FROM ringback.webhooks w WHERE w.id = n.webhook)
-    ORDER BY n.key ON CONFLICT (key) DO NOTHING";
 
 const CHANGE: &str = "
     UPDATE ringback.lanes SET max_in_flight = $2, rate_interval_ns = $3, rate_burst = $4, strict = $5, enabled = $6
@@ -388,24 +387,11 @@ pub(super) struct NewLanes {
     rate_burst: Vec<Option<i64>>,
     strict: Vec<bool>,
     enabled: Vec<bool>,
-    /// Of lanes for tests: the webhooks to be tried out in them.
-    webhooks: Option<Vec<String>>,
+    /// The webhook that is tried out in it, and that must be there.
+    tries_out: Vec<Option<String>>,
 }
 
 impl NewLanes {
-    /// None yet, of those in which webhooks are tried out.
-    pub(super) fn of_tests() -> Self {
-        Self {
-            webhooks: Some(Vec::new()),
-            ..Self::default()
-        }
-    }
-
-    pub(super) fn push_test(&mut self, webhook: &WebhookId) {
-        self.push(&LaneKey::test(webhook), &LaneRules::TEST);
-        self.webhooks.get_or_insert_default().push(webhook.to_string());
-    }
-
     pub(super) fn push(&mut self, key: &LaneKey, rules: &LaneRules) {
         let new = Columned::of(rules);
         self.keys.push(key.as_str().to_owned());
@@ -414,22 +400,30 @@ impl NewLanes {
         self.rate_burst.push(new.rate_burst);
         self.strict.push(rules.order == Order::Strict);
         self.enabled.push(rules.enabled);
+        self.tries_out.push(None);
+    }
+
+    /// One in which a webhook is tried out.
+    pub(super) fn push_test(&mut self, webhook: &WebhookId) {
+        self.push(&LaneKey::test(webhook), &LaneRules::TEST);
+        self.tries_out.pop();
+        self.tries_out.push(Some(webhook.to_string()));
     }
 
     /// The statement that makes those that are not there.
     pub(super) fn insert(&self) -> Query<'_> {
-        let columns: [&(dyn ToSql + Sync); 6] = [
-            &self.keys,
-            &self.max_in_flight,
-            &self.rate_interval_ns,
-            &self.rate_burst,
-            &self.strict,
-            &self.enabled,
-        ];
-        match &self.webhooks {
-            None => query(INSERT, &columns),
-            Some(webhooks) => query(INSERT_TESTS, &columns).with(webhooks),
-        }
+        query(
+            INSERT,
+            &[
+                &self.keys,
+                &self.max_in_flight,
+                &self.rate_interval_ns,
+                &self.rate_burst,
+                &self.strict,
+                &self.enabled,
+                &self.tries_out,
+            ],
+        )
     }
 }
 

@@ -10,6 +10,7 @@ INSERT INTO ringback.meta (version, readable_by) VALUES (0, 0);
 
 CREATE SEQUENCE ringback.turns;
 CREATE SEQUENCE ringback.delivery_ids;
+CREATE SEQUENCE ringback.lane_ids;
 
 -- Numbers that are given out by the block.
 CREATE TABLE ringback.counters (
@@ -64,7 +65,7 @@ CREATE INDEX events_bare ON ringback.events (bare_since, id) WHERE bare_since IS
 
 -- Few rows that change all the time: half of each page is left free, so that most changes stay on it.
 CREATE TABLE ringback.lanes (
-    id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id               bigint PRIMARY KEY,      -- in the order in which they were opened
     key              text COLLATE "C" UNIQUE, -- NULL once its webhook was removed
     max_in_flight    bigint NOT NULL,
     rate_interval_ns bigint,

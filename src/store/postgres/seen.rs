@@ -12,10 +12,12 @@ use crate::store::codec::{ceil, floor, limit, whole};
 use crate::store::{Seen, SeenKey};
 use crate::time::after;
 
-/// Takes the key if it is free. Of two at once, one waits for the other and then finds it taken.
+/// Takes the key if it is free. Of two at once, one waits for the other and then finds it taken. What can be seen to be
+/// taken already draws no number.
 const TAKE: &str = "
     INSERT INTO ringback.seen AS s (receiver, key, done, fence, until)
-    VALUES ($1, $2, FALSE, nextval('ringback.seen_fences'), $4)
+    SELECT $1::text, $2::text, FALSE, nextval('ringback.seen_fences'), $4::bigint
+    WHERE NOT EXISTS (SELECT FROM ringback.seen k WHERE k.receiver = $1 AND k.key = $2 AND k.until > $3)
     ON CONFLICT (receiver, key) DO UPDATE SET done = FALSE, fence = excluded.fence, until = excluded.until
         WHERE s.until <= $3
     RETURNING fence";

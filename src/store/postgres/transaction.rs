@@ -35,12 +35,6 @@ impl<'a> Query<'a> {
             parameters: parameters.to_vec(),
         }
     }
-
-    /// One more parameter, the last.
-    pub(super) fn with(mut self, parameter: &'a (dyn ToSql + Sync)) -> Self {
-        self.parameters.push(parameter);
-        self
-    }
 }
 
 /// A transaction on a connection of the pool's. It begins together with the first statements, and ends with
