@@ -8,6 +8,7 @@ mod conformance;
 mod crash;
 mod destinations;
 mod dispatcher;
+mod hints;
 mod history;
 mod life_cycles;
 mod observing;
