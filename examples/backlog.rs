@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::DateTime;
 use http::Response;
-use ringback::delivery::{AttemptReport, Event, Outcome, PlainProfile};
+use ringback::delivery::{AttemptReport, Event, Outcome, Pacing, PlainProfile};
 use ringback::engine::{Engine, Registration, TokioTimer};
 use ringback::retry::Schedule;
 use ringback::store::{ClaimRequest, DeliveryStore, EncryptionKey, Next, Settlement, SqliteStore};
@@ -113,6 +113,7 @@ async fn claim_and_settle(store: &SqliteStore) -> Result<Duration, AnyError> {
             fence: c.fence,
             attempt: Some(attempt.clone()),
             next: Next::Delivered,
+            pacing: Pacing::Gain,
         })
         .collect();
     store.settle(settlements, SystemClock.now()).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use http::{Response, StatusCode};
-use ringback::delivery::{AttemptReport, Event, Outcome, PlainProfile, SendFailure, Target};
+use ringback::delivery::{AttemptReport, Event, Outcome, Pacing, PlainProfile, SendFailure, Target};
 use ringback::engine::{Engine, Registration, TokioTimer};
 use ringback::retry::Schedule;
 use ringback::store::encryption::EncryptionKeys;
@@ -111,6 +111,7 @@ async fn templates(path: &Path, month: &Month) -> Result<(), AnyError> {
                 excerpt: Bytes::from_static(b"<html><body>upstream unavailable</body></html>"),
             }),
             next: Next::Delivered,
+            pacing: Pacing::Keep,
         });
         store.settle(settlements.collect(), month.start).await?;
     }

@@ -17,7 +17,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use ringback::delivery::{
-    AttemptReport, Cursor, Direction, Event, HistoryQuery, Outcome, OutcomeClass, PagePosition, Retention,
+    AttemptReport, Cursor, Direction, Event, HistoryQuery, Outcome, OutcomeClass, Pacing, PagePosition,
+    Retention,
 };
 use ringback::id::DeliveryId;
 use ringback::store::encryption::EncryptionKeys;
@@ -271,6 +272,7 @@ async fn claims(store: &SqliteStore, now: DateTime<Utc>, rounds: usize) -> Resul
                 excerpt: Bytes::new(),
             }),
             next: Next::Delivered,
+            pacing: Pacing::Gain,
         });
         store.settle(settlements.collect(), now).await?;
         tokio::time::sleep(Duration::from_millis(3)).await;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::pace::{Pace, Pacing};
 use super::webhook::{Call, Webhook};
 use crate::id::WebhookId;
 use crate::retry::Flusher;
@@ -66,7 +67,8 @@ pub enum Order {
     Strict,
 }
 
-/// How much may go on at once in a lane, and how fast.
+/// How much may go on at once in a lane, and how fast, at the most: a lane whose receiver cannot bear it goes at a lower
+/// [`Pace`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Requests in flight at once. Default 8: enough to keep a healthy receiver busy over a slow line, little
@@ -193,7 +195,7 @@ impl From<&Call> for LaneRules {
 /// use chrono::DateTime;
 /// use ringback::delivery::{Lane, Limits, Order};
 ///
-/// let lane = Lane { limits: Limits::default(), order: Order::Strict, enabled: true, whole_at: None };
+/// let lane = Lane { order: Order::Strict, ..Lane::new(Limits::default()) };
 /// assert_eq!(lane.allowance(0, DateTime::UNIX_EPOCH), 1);
 /// assert_eq!(lane.allowance(1, DateTime::UNIX_EPOCH), 0, "strict: one at a time");
 /// ```
@@ -207,18 +209,50 @@ pub struct Lane {
     pub enabled: bool,
     /// When the rate's whole burst is available again; `None` if it never was used.
     pub whole_at: Option<DateTime<Utc>>,
+    /// How fast it goes at present, of what the limits allow.
+    pub pace: Pace,
 }
 
 impl Lane {
+    /// A lane with these limits, enabled, in any order, of which nothing has gone yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            order: Order::Any,
+            enabled: true,
+            whole_at: None,
+            pace: Pace::full(),
+        }
+    }
+
+    /// Goes by these rules. One that is enabled again, or that comes to go by a flusher, which has a pace of its own,
+    /// begins at full pace.
+    pub(crate) fn follow(&mut self, rules: &LaneRules) {
+        if rules.flusher.is_some() || (rules.enabled && !self.enabled) {
+            self.pace = Pace::full();
+        }
+        (self.limits, self.order, self.enabled) = (rules.limits, rules.order, rules.enabled);
+    }
+
+    /// The most that its limits let be in flight.
+    fn limit(&self) -> NonZeroU32 {
+        match self.order {
+            Order::Any => self.limits.in_flight,
+            Order::Strict => NonZeroU32::MIN,
+        }
+    }
+
+    /// How many may be in flight at once, at its present pace.
+    pub fn places(&self) -> u32 {
+        self.pace.places(self.limit())
+    }
+
     /// How many more deliveries may be claimed now, with so many in flight.
     pub fn allowance(&self, in_flight: u32, now: DateTime<Utc>) -> u32 {
-        if !self.enabled {
+        if !self.enabled || self.pace.open_at(now) > now {
             return 0;
         }
-        let places = match self.order {
-            Order::Any => self.limits.in_flight.get().saturating_sub(in_flight),
-            Order::Strict => 1u32.saturating_sub(in_flight),
-        };
+        let places = self.places().saturating_sub(in_flight);
         match self.limits.rate {
             Some(rate) => places.min(rate.tokens(self.whole_at, now)),
             None => places,
@@ -233,11 +267,19 @@ impl Lane {
         }
     }
 
-    /// When the rate lets the next one go.
+    /// Notes that one that was in flight has come back, and what that says of the pace. `others` is how many still are.
+    pub fn land(&mut self, pacing: Pacing, others: u32, now: DateTime<Utc>) {
+        self.pace.land(pacing, self.limit(), others, now);
+    }
+
+    /// When the rate and the pace let the next one go.
     pub fn open_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let Some(rate) = self.limits.rate else { return now };
+        let paused_until = self.pace.open_at(now);
+        let Some(rate) = self.limits.rate else {
+            return paused_until;
+        };
         let whole_at = rate.whole_at(self.whole_at, now);
-        before(whole_at, rate.interval.saturating_mul(rate.burst.get() - 1)).max(now)
+        before(whole_at, rate.interval.saturating_mul(rate.burst.get() - 1)).max(paused_until)
     }
 }
 
@@ -247,16 +289,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn lane(in_flight: u32, rate: Option<Rate>) -> Lane {
-        let limits = Limits {
+        Lane::new(Limits {
             in_flight: NonZeroU32::new(in_flight).unwrap(),
             rate,
-        };
-        Lane {
-            limits,
-            order: Order::Any,
-            enabled: true,
-            whole_at: None,
-        }
+        })
     }
 
     #[test]
@@ -271,6 +307,44 @@ mod tests {
     #[test]
     fn more_in_flight_than_allowed_is_no_panic() {
         assert_eq!(lane(2, None).allowance(5, DateTime::UNIX_EPOCH), 0);
+    }
+
+    #[test]
+    fn a_slowed_lane_gives_less_and_a_paused_one_nothing() {
+        let (mut lane, now) = (lane(2, None), DateTime::UNIX_EPOCH);
+        lane.land(Pacing::Slow(None), 1, now);
+        assert_eq!((lane.allowance(0, now), lane.allowance(1, now)), (1, 0));
+        lane.land(Pacing::Keep, 0, now);
+        lane.land(Pacing::Slow(None), 0, now);
+        let open = lane.open_at(now);
+        assert_eq!(open, after(now, Pace::FIRST_PAUSE));
+        assert_eq!((lane.allowance(0, now), lane.allowance(0, open)), (0, 1));
+    }
+
+    #[test]
+    fn a_lane_that_is_enabled_again_or_comes_to_have_runs_begins_at_full_pace() {
+        let now = DateTime::UNIX_EPOCH;
+        let rules = LaneRules {
+            limits: Limits::default(),
+            order: Order::Any,
+            enabled: true,
+            flusher: None,
+        };
+        let off = LaneRules {
+            enabled: false,
+            ..rules
+        };
+        let flushed = LaneRules {
+            flusher: Some(Flusher::default()),
+            ..rules
+        };
+        for (meanwhile, places) in [(rules, 4), (off, 8), (flushed, 8)] {
+            let mut lane = Lane::new(Limits::default());
+            lane.land(Pacing::Slow(None), 0, now);
+            lane.follow(&meanwhile);
+            lane.follow(&rules);
+            assert_eq!(lane.places(), places);
+        }
     }
 
     proptest! {

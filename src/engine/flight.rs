@@ -15,7 +15,7 @@ use super::assembly::Parts;
 use super::coding::{self, WireBody};
 use super::listener::{Landed, LandedFacts};
 use crate::auth::{AuthContext, AuthError, AuthErrorKind, AuthProvider};
-use crate::delivery::{AttemptReport, Outcome, Profile, SendFailure};
+use crate::delivery::{AttemptReport, Outcome, Pacing, Profile, SendFailure};
 use crate::observe;
 use crate::retry::{Decision, Progress, RetryAfter, Verdict};
 use crate::store::{Claimed, Next, Settlement};
@@ -23,7 +23,8 @@ use crate::time::{after, elapsed};
 use crate::transport::{SendError, SendErrorKind};
 
 /// When to look again at a delivery that could not even be attempted: its profile is not known here, or nothing
-/// could prove it. Nothing is counted, so it waits for as long as it takes.
+/// could prove it. Nothing is counted, so it waits for as long as it takes. Where the same goes for everything in its lane,
+/// the lane pauses for as long.
 const POSTPONED: Duration = Duration::from_secs(30);
 
 /// What the request of a [test](crate::delivery::Target::Test) says that it is, so that its receiver need not act on it.
@@ -40,28 +41,50 @@ pub(super) async fn fly(parts: Arc<Parts>, claimed: Claimed) -> Landed {
     let attempted = async {
         let attempted = AssertUnwindSafe(attempt(&parts, &claimed)).catch_unwind().await;
         let attempted = attempted.unwrap_or_else(|_panic| after_panic(&parts, &claimed, started_at));
-        observe::attempted(&claimed, attempted.0.as_ref());
+        observe::attempted(&claimed, attempted.report.as_ref());
         attempted
     };
-    let (attempt, next) = observe::attempt(&claimed, attempted).await;
+    let Attempted { report, next, pacing } = observe::attempt(&claimed, attempted).await;
     Landed {
         settlement: Settlement {
             id: claimed.id,
             fence: claimed.fence,
-            attempt,
+            attempt: report,
             next,
+            pacing,
         },
         facts: LandedFacts::of(&claimed),
     }
 }
 
-async fn attempt(parts: &Parts, claimed: &Claimed) -> (Option<AttemptReport>, Next) {
-    let postponed = || (None, Next::Retry(after(parts.timer.now(), POSTPONED)));
+/// What came of a claim.
+struct Attempted {
+    /// The attempt, if one was made.
+    report: Option<AttemptReport>,
+    next: Next,
+    pacing: Pacing,
+}
+
+impl Attempted {
+    fn nothing(next: Next, pacing: Pacing) -> Self {
+        Self {
+            report: None,
+            next,
+            pacing,
+        }
+    }
+}
+
+async fn attempt(parts: &Parts, claimed: &Claimed) -> Attempted {
+    let postponed = |pacing| {
+        let next = Next::Retry(after(parts.timer.now(), POSTPONED));
+        Attempted::nothing(next, pacing)
+    };
     let Some(profile) = parts.profiles.find(claimed.target.profile()) else {
-        return postponed();
+        return postponed(Pacing::Keep); // another process may know it
     };
     if let Some(next) = judge_interruption(parts, claimed, profile.as_ref()) {
-        return (None, next);
+        return Attempted::nothing(next, Pacing::Keep);
     }
 
     let started_at = parts.timer.now();
@@ -76,24 +99,36 @@ async fn attempt(parts: &Parts, claimed: &Claimed) -> (Option<AttemptReport>, Ne
     match exchanged {
         Exchanged::Answer(response) => {
             let status = response.status();
+            let hint = RetryAfter::from_headers(response.headers());
             let next = match verdict(claimed, profile.as_ref(), status) {
                 Verdict::Accepted => Next::Delivered,
                 Verdict::Gone => Next::Gone,
-                Verdict::Failed => {
-                    let hint = RetryAfter::from_headers(response.headers());
-                    after_failure(parts, claimed, profile.as_ref(), hint)
-                }
+                Verdict::Failed => after_failure(parts, claimed, profile.as_ref(), hint),
             };
-            (
-                Some(report(Outcome::Answered(status), excerpt(response.body()))),
+            let outcome = Outcome::Answered(status);
+            Attempted {
+                report: Some(report(outcome, excerpt(response.body()))),
                 next,
-            )
+                pacing: pacing(claimed, outcome, hint, now),
+            }
         }
-        Exchanged::Nothing(outcome) => (
-            Some(report(outcome, Bytes::new())),
-            after_failure(parts, claimed, profile.as_ref(), None),
-        ),
-        Exchanged::NoProof => postponed(),
+        Exchanged::Nothing(outcome) => Attempted {
+            report: Some(report(outcome, Bytes::new())),
+            next: after_failure(parts, claimed, profile.as_ref(), None),
+            pacing: pacing(claimed, outcome, None, now),
+        },
+        Exchanged::NoProof => postponed(Pacing::Keep),
+        Exchanged::NoProofOfAny => postponed(Pacing::Pause(POSTPONED)),
+    }
+}
+
+/// What an attempt says of the pace. A test says nothing, so that the next one waits for nothing. A webhook with a flusher
+/// is slowed by its runs, which end early when it fails; its first sends go at once whatever becomes of the others.
+fn pacing(claimed: &Claimed, outcome: Outcome, hint: Option<RetryAfter>, now: DateTime<Utc>) -> Pacing {
+    match Pacing::of(outcome, hint, now) {
+        _ if claimed.target.is_test() => Pacing::Keep,
+        Pacing::Slow(_) if claimed.target.awaits_runs() => Pacing::Keep,
+        pacing => pacing,
     }
 }
 
@@ -107,7 +142,7 @@ fn verdict(claimed: &Claimed, profile: &dyn Profile, status: StatusCode) -> Verd
     }
 }
 
-fn after_panic(parts: &Parts, claimed: &Claimed, started_at: DateTime<Utc>) -> (Option<AttemptReport>, Next) {
+fn after_panic(parts: &Parts, claimed: &Claimed, started_at: DateTime<Utc>) -> Attempted {
     let now = parts.timer.now();
     let report = AttemptReport {
         started_at,
@@ -120,8 +155,11 @@ fn after_panic(parts: &Parts, claimed: &Claimed, started_at: DateTime<Utc>) -> (
         let profile = parts.profiles.find(claimed.target.profile())?;
         Some(after_failure(parts, claimed, profile.as_ref(), None))
     }));
-    let next = next.ok().flatten().unwrap_or(Next::Retry(after(now, POSTPONED)));
-    (Some(report), next)
+    Attempted {
+        report: Some(report),
+        next: next.ok().flatten().unwrap_or(Next::Retry(after(now, POSTPONED))),
+        pacing: Pacing::Keep,
+    }
 }
 
 /// An interrupted attempt was counted when its lease ended, but nobody asked the schedule what follows. `None`:
@@ -174,6 +212,8 @@ enum Exchanged {
     Nothing(Outcome),
     /// Nothing was sent, since at present nothing could prove it.
     NoProof,
+    /// The same, and nothing else in its lane can be proved either.
+    NoProofOfAny,
 }
 
 /// One exchange; or two, where the receiver answers 401 and the proof can be made anew. Both have the attempt's one
@@ -190,8 +230,14 @@ async fn exchange(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Ex
         let mut deadline = deadline(parts, claimed, profile);
         return send(parts, request(), &mut deadline).await;
     };
+    // What a store keeps proves all events alike. One that the application gave may prove one user's and not another's, so
+    // what it cannot prove holds up nothing else.
+    let no_proof = || match parts.has_auth(auth) {
+        true => Exchanged::NoProof,
+        false => Exchanged::NoProofOfAny,
+    };
     let Ok(provider) = parts.auth_provider(auth, claimed.auth.as_ref()) else {
-        return Exchanged::NoProof;
+        return no_proof();
     };
     let prove = || prove(parts, claimed, request(), provider.as_ref());
     let request = match within(&mut parts.timer.sleep(parts.auth_deadline), prove()).await {
@@ -200,7 +246,7 @@ async fn exchange(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Ex
         Some(Err(error)) if error.kind() == AuthErrorKind::NotApplicable => {
             return Exchanged::Nothing(Outcome::Failed(SendFailure::Unprovable));
         }
-        Some(Err(_)) | None => return Exchanged::NoProof,
+        Some(Err(_)) | None => return no_proof(),
     };
 
     let mut deadline = deadline(parts, claimed, profile);

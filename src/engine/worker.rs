@@ -31,6 +31,9 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// one task, so a sender that blocks its thread stalls the worker. Any number of workers, here and in other
 /// processes, can run over one store.
 ///
+/// A webhook whose receiver answers 429 or 503, or not in time, is slowed down until it answers otherwise
+/// ([`Pace`](crate::delivery::Pace)). Only one with a flusher is not: what its receiver does slows its runs.
+///
 /// Dropping the future is what a crash is: what was in flight stays claimed until its lease ends, is recorded as
 /// interrupted, and is sent again. To stop without that, let the future given to
 /// [`run_until`](Self::run_until) complete.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::{AuthRecord, HoldKey, Release, StoreError, Wake};
-use crate::delivery::{AttemptReport, Call, Compression, DeadReason, Event, State, Target, Webhook};
+use crate::delivery::{AttemptReport, Call, Compression, DeadReason, Event, Pacing, State, Target, Webhook};
 use crate::guard::Guard;
 use crate::id::{AuthId, DeliveryId, Fence, HolderName, ProfileName};
 use crate::secret::Hidden;
@@ -25,6 +25,11 @@ use crate::url::WebhookUrl;
 /// (in an [`Order::Strict`](crate::delivery::Order::Strict) lane: only the oldest of all, and only when none
 /// of it is in flight), and never more than [`Lane::allowance`](crate::delivery::Lane::allowance). Since this
 /// is decided inside the claim, it holds across processes.
+///
+/// **Pace.** A lane has a [`Pace`](crate::delivery::Pace), kept with it in the commit that settles: it is told of each
+/// delivery that comes back, settled, released or interrupted ([`Lane::land`](crate::delivery::Lane::land)), and while it
+/// pauses nothing is claimed from its lane. A lane whose webhook is enabled again, or comes to have a flusher, begins at
+/// full pace.
 ///
 /// **Runs.** In the lane of a webhook with a [`flusher`](Webhook::flusher), what is settled with [`Next::AwaitRun`] or
 /// whose lease has ended waits for a run, as [`Runs`](crate::delivery::Runs) says; so does what was waiting for one and
@@ -318,6 +323,8 @@ pub struct Settlement {
     pub attempt: Option<AttemptReport>,
     /// What follows.
     pub next: Next,
+    /// What it says of how fast the lane may go.
+    pub pacing: Pacing,
 }
 
 /// What follows an attempt.

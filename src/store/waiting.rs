@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::codec::{ceil, floor, whole};
 use super::{Next, Settlement};
-use crate::delivery::{AttemptReport, Lane, Order, Outcome, Runs, State, failing_since};
+use crate::delivery::{AttemptReport, Lane, Order, Outcome, Pace, Pacing, Runs, State, failing_since};
 use crate::id::DeliveryId;
 
 /// The rank of what awaits a run: after everything else, and by id.
@@ -100,13 +100,9 @@ impl Waiting {
         self.lane.spend(taken, now);
     }
 
-    /// Whether one more may be in flight, apart from the rate.
+    /// Whether one more may be in flight, apart from the rate and from pauses.
     pub(super) fn has_room(&self) -> bool {
-        let places = match self.lane.order {
-            Order::Any => self.lane.limits.in_flight.get(),
-            Order::Strict => 1,
-        };
-        self.lane.enabled && self.closed_by().is_none() && self.in_flight < places
+        self.lane.enabled && self.closed_by().is_none() && self.in_flight < self.lane.places()
     }
 
     /// Puts the lane where it belongs in the queue, and sees to its runs.
@@ -182,9 +178,15 @@ impl Waiting {
         self.failing_since = failing_since(self.failing_since, attempt, delivered).map(whole);
     }
 
+    /// Notes that one fewer is in flight, and what that says of the pace.
+    fn land(&mut self, pacing: Pacing, now: DateTime<Utc>) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.lane.land(pacing, self.in_flight, now);
+    }
+
     /// A delivery comes back whose worker never reported.
     pub(super) fn interrupted(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Waits {
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.land(Pacing::Keep, now);
         match &mut self.runs {
             Some(runs) => {
                 runs.handle_failure(id, false);
@@ -196,8 +198,14 @@ impl Waiting {
     }
 
     /// A delivery comes back that was not attempted.
-    pub(super) fn released(&mut self, id: DeliveryId, awaited: Option<i64>, due: i64) -> Waits {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    pub(super) fn released(
+        &mut self,
+        id: DeliveryId,
+        awaited: Option<i64>,
+        due: i64,
+        now: DateTime<Utc>,
+    ) -> Waits {
+        self.land(Pacing::Keep, now);
         if let Some(runs) = &mut self.runs {
             runs.handle_uncounted(id);
         }
@@ -215,7 +223,7 @@ impl Waiting {
         due: i64,
         now: DateTime<Utc>,
     ) -> Waits {
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.land(settlement.pacing, whole(now));
         let tick = self.runs.as_mut().map(|runs| {
             match &settlement.attempt {
                 None => runs.handle_uncounted(settlement.id),
@@ -240,4 +248,16 @@ impl Waiting {
 /// The number of a run, as rows keep it.
 pub(super) fn number_column(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The pace of a lane, as rows keep it: nothing at full pace, which is how nearly all lanes go.
+pub(super) fn pace_column(pace: &Pace) -> Result<Option<String>, serde_json::Error> {
+    (*pace != Pace::full())
+        .then(|| serde_json::to_string(pace))
+        .transpose()
+}
+
+/// Reads what [`pace_column`] wrote.
+pub(super) fn pace_read(column: Option<&str>) -> Result<Pace, serde_json::Error> {
+    column.map_or(Ok(Pace::full()), serde_json::from_str)
 }

@@ -10,8 +10,8 @@ use http::StatusCode;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ringback::delivery::{
-    AttemptReport, Direction, Event, HistoryQuery, Limits, Outcome, OutcomeClass, PagePosition, Retention,
-    Target,
+    AttemptReport, Direction, Event, HistoryQuery, Limits, Outcome, OutcomeClass, Pacing, PagePosition,
+    Retention, Target,
 };
 use ringback::delivery::{Call, RequestId};
 use ringback::id::DeliveryId;
@@ -108,6 +108,7 @@ impl World<'_> {
                 } else {
                     Next::Retry(self.now)
                 },
+                pacing: Pacing::Keep,
             }
         });
         self.store.settle(settlements.collect(), self.now).await.unwrap();

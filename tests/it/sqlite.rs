@@ -12,8 +12,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use ringback::delivery::{
-    AttemptReport, AutoDisable, Compression, DeadReason, Event, EventPattern, Limits, Order, Outcome, Rate,
-    State, Target, Webhook,
+    AttemptReport, AutoDisable, Compression, DeadReason, Event, EventPattern, Limits, Order, Outcome, Pacing,
+    Rate, State, Target, Webhook,
 };
 use ringback::id::{DeliveryId, EventId, Fence};
 use ringback::store::{
@@ -93,6 +93,7 @@ fn settlement(claimed: &Claimed, now: DateTime<Utc>, next: Next) -> Settlement {
             excerpt: Bytes::from_static(b"why"),
         }),
         next,
+        pacing: Pacing::Keep,
     }
 }
 

@@ -292,7 +292,7 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::{Call, Limits};
+    use crate::delivery::{Call, Limits, Pacing};
     use crate::store::{ClaimRequest, Next, Replayed, Settlement};
 
     fn call(event: &str) -> NewEvent {
@@ -328,6 +328,7 @@ mod tests {
                 fence: claimed.fence,
                 attempt: None,
                 next: Next::Delivered,
+                pacing: Pacing::Keep,
             };
             book.settle(settlement, now);
         }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::book::Book;
 use super::lanes::LaneNo;
 use super::row::Route;
-use crate::delivery::{AttemptReport, DeadReason, Outcome, State};
+use crate::delivery::{AttemptReport, DeadReason, Outcome, Pacing, State};
 use crate::id::{AuthId, DeliveryId};
 use crate::store::holds::MOVED_AT_ONCE;
 use crate::store::{AuthRecord, ClaimRequest, Claimed, ClaimedTarget};
@@ -139,7 +139,7 @@ impl Book {
             };
             row.first_failure.get_or_insert(now);
             row.interrupted = true;
-            self.leave_flight(id);
+            self.leave_flight(id, Pacing::Keep, now);
             let runs = self.runs_of(id);
             if let Some(runs) = runs {
                 runs.handle_failure(id, false);

@@ -62,12 +62,7 @@ impl Lanes {
     pub(super) fn open(&mut self, key: LaneKey, rules: LaneRules, now: DateTime<Utc>) -> LaneNo {
         let no = *self.by_key.entry(key).or_insert_with(|| {
             self.lanes.push(Waiting {
-                lane: Lane {
-                    limits: rules.limits,
-                    order: rules.order,
-                    enabled: rules.enabled,
-                    whole_at: None,
-                },
+                lane: Lane::new(rules.limits),
                 doomed: false,
                 in_flight: 0,
                 failing_since: None,
@@ -89,7 +84,7 @@ impl Lanes {
         if rules.enabled && !lane.enabled {
             *failing_since = None;
         }
-        (lane.limits, lane.order, lane.enabled) = (rules.limits, rules.order, rules.enabled);
+        lane.follow(&rules);
         match (rules.flusher, runs.as_mut()) {
             (Some(flusher), Some(runs)) => runs.change(flusher, now),
             (flusher, _) => *runs = flusher.map(Runs::of),
@@ -256,11 +251,7 @@ impl Waiting {
     }
 
     fn has_place(&self) -> bool {
-        let places = match self.lane.order {
-            Order::Any => self.lane.limits.in_flight.get(),
-            Order::Strict => 1,
-        };
-        self.lane.enabled && self.closed_by().is_none() && self.in_flight < places
+        self.lane.enabled && self.closed_by().is_none() && self.in_flight < self.lane.places()
     }
 
     /// The hold that closes it: then nothing goes, and what comes back is kept back.

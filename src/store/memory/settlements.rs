@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::book::Book;
 use super::row::{Route, Row};
 use crate::delivery::{
-    AttemptReport, DeadReason, DisableReason, LaneKey, Outcome, Runs, State, failing_since,
+    AttemptReport, DeadReason, DisableReason, LaneKey, Outcome, Pacing, Runs, State, failing_since,
 };
 use crate::id::{DeliveryId, Fence};
 use crate::store::{Next, Settled, Settlement};
@@ -19,6 +19,7 @@ impl Book {
             fence,
             attempt,
             next,
+            pacing,
         } = settlement;
         let Some(row) = self.held(id, fence) else {
             return Settled::LeaseLost;
@@ -33,7 +34,7 @@ impl Book {
             }
             self.note_fate(id, attempt, delivered);
         }
-        self.leave_flight(id);
+        self.leave_flight(id, pacing, now);
         let tick = self.runs_of(id).map(|runs| {
             match outcome {
                 None => runs.handle_uncounted(id),
@@ -68,7 +69,7 @@ impl Book {
             return Settled::LeaseLost;
         };
         let (due, awaited) = (row.due, row.awaits);
-        self.leave_flight(id);
+        self.leave_flight(id, Pacing::Keep, now);
         if let Some(runs) = self.runs_of(id) {
             runs.handle_uncounted(id);
         }
@@ -116,12 +117,14 @@ impl Book {
             .filter(|row| row.state == State::Sending && row.fence == fence)
     }
 
-    pub(super) fn leave_flight(&mut self, id: DeliveryId) {
+    /// Takes a delivery out of those in flight, and tells the lane what came of it.
+    pub(super) fn leave_flight(&mut self, id: DeliveryId, pacing: Pacing, now: DateTime<Utc>) {
         let Some(row) = self.rows.get(&id) else { return };
         self.leases.remove(&(row.lease_ends, id));
         if let Some(lane) = row.lane {
             let waiting = self.lanes.get(lane);
             waiting.in_flight = waiting.in_flight.saturating_sub(1);
+            waiting.lane.land(pacing, waiting.in_flight, now);
         }
     }
 }

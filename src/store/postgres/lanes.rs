@@ -16,7 +16,9 @@ use super::transaction::{Columns, Query, Transaction, query};
 use crate::delivery::{Lane, LaneKey, LaneRules, Limits, Order, Rate, Runs};
 use crate::id::{DeliveryId, WebhookId};
 use crate::store::codec::{ceil, floor, nanos, optional_instant, unsigned};
-use crate::store::waiting::{AWAITS_RUN, Front, HoldNo, Place, Waiting, number_column};
+use crate::store::waiting::{
+    AWAITS_RUN, Front, HoldNo, Place, Waiting, number_column, pace_column, pace_read,
+};
 
 /// A lane's row id. They rise in the order in which lanes were opened.
 pub(super) type LaneNo = i64;
@@ -26,7 +28,7 @@ macro_rules! lane_columns {
     () => {
         "l.id, l.key, l.max_in_flight, l.rate_interval_ns, l.rate_burst, l.strict, l.enabled, l.in_flight,
             l.whole_at, l.turn, l.opens_at, l.ready, l.runs, l.failing_since,
-            l.hold, l.closed"
+            l.hold, l.closed, l.pace"
     };
 }
 pub(super) use lane_columns;
@@ -99,10 +101,10 @@ const NEXT_OF_RUN: &str = "
 const WRITE: &str = "
     UPDATE ringback.lanes l
     SET in_flight = n.in_flight, whole_at = n.whole_at, turn = n.turn, opens_at = n.opens_at, ready = n.ready,
-        runs = n.runs, failing_since = n.failing_since, hold = n.hold, closed = n.closed
+        runs = n.runs, failing_since = n.failing_since, hold = n.hold, closed = n.closed, pace = n.pace
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[],
-            $8::bigint[], $9::bigint[], $10::boolean[])
-        AS n (id, in_flight, whole_at, turn, opens_at, ready, runs, failing_since, hold, closed)
+            $8::bigint[], $9::bigint[], $10::boolean[], $11::text[])
+        AS n (id, in_flight, whole_at, turn, opens_at, ready, runs, failing_since, hold, closed, pace)
     WHERE l.id = n.id";
 
 /// The lanes that one call has to do with. They are locked and read once, changed here, and written back together, so
@@ -193,8 +195,7 @@ impl Lanes {
             (Some(flusher), Some(runs)) => runs.change(flusher, now),
             (flusher, _) => waiting.runs = flusher.map(Runs::of),
         }
-        let lane_now = &mut waiting.lane;
-        (lane_now.limits, lane_now.order, lane_now.enabled) = (rules.limits, rules.order, rules.enabled);
+        waiting.lane.follow(&rules);
         let is_strict = rules.order == Order::Strict;
         if lane.order != rules.order || (had_runs && rules.flusher.is_none()) {
             tx.query(RERANK, &[&no, &is_strict]).await?;
@@ -336,6 +337,8 @@ impl Lanes {
                 changes.hold.push(waiting.hold.map(|(no, _)| no));
                 changes.closed.push(waiting.closed_by().is_some());
                 changes.runs.push(runs.map_err(|_| Fault::Unreadable("runs"))?);
+                let pace = pace_column(&waiting.lane.pace).map_err(|_| Fault::Unreadable("pace"))?;
+                changes.pace.push(pace);
             }
         }
         Ok((changes, sooner))
@@ -355,6 +358,7 @@ pub(super) struct Changes {
     failing_since: Vec<Option<i64>>,
     hold: Vec<Option<HoldNo>>,
     closed: Vec<bool>,
+    pace: Vec<Option<String>>,
 }
 
 impl Changes {
@@ -373,6 +377,7 @@ impl Changes {
                 &self.failing_since,
                 &self.hold,
                 &self.closed,
+                &self.pace,
             ],
         )
     }
@@ -472,6 +477,7 @@ fn read(row: &Row) -> Result<Waiting, Fault> {
         },
         enabled: row.read("enabled")?,
         whole_at: optional_instant(row.read("whole_at")?, "whole_at")?,
+        pace: pace_read(row.read("pace")?).map_err(|_| Fault::Unreadable("pace"))?,
     };
     let runs = row
         .read::<Option<&str>>("runs")?

@@ -80,7 +80,8 @@ CREATE TABLE ringback.lanes (
     runs             text,                    -- its webhook's flusher at work (JSON); NULL if it has none
     failing_since    bigint,                  -- since when it has had nothing but failures
     hold             bigint,                  -- the hold of its webhook, if there is one
-    closed           boolean NOT NULL DEFAULT FALSE -- by that hold
+    closed           boolean NOT NULL DEFAULT FALSE, -- by that hold
+    pace             text -- how fast it goes, as JSON; nothing at full pace
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX lanes_failing ON ringback.lanes (id) WHERE failing_since IS NOT NULL;
 CREATE INDEX lanes_later ON ringback.lanes (opens_at) WHERE opens_at IS NOT NULL;

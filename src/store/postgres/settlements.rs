@@ -107,7 +107,10 @@ impl Database {
                 answers.push(Settled::LeaseLost);
                 continue;
             };
-            let waits = landing.lanes.get(held.lane)?.released(*id, held.awaits, held.due);
+            let waits = landing
+                .lanes
+                .get(held.lane)?
+                .released(*id, held.awaits, held.due, whole(now));
             ids.push(id.0);
             ranks.push(waits.rank);
             awaits.push(waits.awaits);

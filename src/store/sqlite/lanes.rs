@@ -12,7 +12,9 @@ use super::codec::{ceil, floor, limit, nanos, optional_instant, unsigned};
 use super::fault::Fault;
 use crate::delivery::{Lane, LaneKey, LaneRules, Limits, Order, Rate, Runs};
 use crate::id::{DeliveryId, Scope, WebhookId};
-use crate::store::waiting::{AWAITS_RUN, Front, HoldNo, Place, Waiting, number_column};
+use crate::store::waiting::{
+    AWAITS_RUN, Front, HoldNo, Place, Waiting, number_column, pace_column, pace_read,
+};
 
 /// A lane's row id. They rise in the order in which lanes were opened.
 pub(super) type LaneNo = i64;
@@ -46,7 +48,7 @@ impl Touched {
 macro_rules! columns {
     () => {
         "SELECT id, key IS NULL, max_in_flight, rate_interval_ns, rate_burst, strict, enabled, in_flight,
-            whole_at, turn, opens_at, ready, runs, failing_since, hold, closed"
+            whole_at, turn, opens_at, ready, runs, failing_since, hold, closed, pace"
     };
 }
 
@@ -130,6 +132,7 @@ impl<'c> Lanes<'c> {
             (Some(flusher), Some(runs)) => runs.change(flusher, now),
             (flusher, _) => waiting.runs = flusher.map(Runs::of),
         }
+        waiting.lane.follow(&rules);
         if lane.order != order || (had_runs && flusher.is_none()) {
             self.rerank(no, order)?;
         }
@@ -150,8 +153,6 @@ impl<'c> Lanes<'c> {
                 order == Order::Strict,
                 enabled,
             ))?;
-        let lane = &mut self.get(no)?.lane;
-        (lane.limits, lane.order, lane.enabled) = (limits, order, enabled);
         Ok(no)
     }
 
@@ -256,7 +257,7 @@ impl<'c> Lanes<'c> {
     pub(super) fn requeue(&mut self) -> Result<bool, Fault> {
         let mut update = self.conn.prepare_cached(
             "UPDATE lanes SET in_flight = ?2, whole_at = ?3, turn = ?4, opens_at = ?5, ready = ?6,
-                runs = ?7, failing_since = ?8, hold = ?9, closed = ?10 WHERE id = ?1",
+                runs = ?7, failing_since = ?8, hold = ?9, closed = ?10, pace = ?11 WHERE id = ?1",
         )?;
         let mut sooner = false;
         for (no, Touched { stored, mut waiting }) in std::mem::take(&mut self.touched) {
@@ -275,6 +276,7 @@ impl<'c> Lanes<'c> {
                     waiting.failing_since.map(floor),
                     waiting.hold.map(|(no, _)| no),
                     waiting.closed_by().is_some(),
+                    pace_column(&waiting.lane.pace).map_err(|_| Fault::Unreadable("pace"))?,
                 ))?;
             }
         }
@@ -386,6 +388,8 @@ fn read(row: &Row<'_>) -> Result<Waiting, Fault> {
         order: if row.get(5)? { Order::Strict } else { Order::Any },
         enabled: row.get(6)?,
         whole_at: optional_instant(row.get(8)?, "whole_at")?,
+        pace: pace_read(row.get::<_, Option<String>>(16)?.as_deref())
+            .map_err(|_| Fault::Unreadable("pace"))?,
     };
     Ok(Waiting {
         lane,

@@ -69,7 +69,8 @@ CREATE TABLE lanes (
     runs             TEXT,             -- its webhook's flusher at work (JSON); NULL if it has none
     failing_since    INTEGER,          -- since when it has had nothing but failures
     hold             INTEGER,          -- the hold of its webhook, if there is one
-    closed           INTEGER NOT NULL DEFAULT 0 -- by that hold
+    closed           INTEGER NOT NULL DEFAULT 0, -- by that hold
+    pace             TEXT -- how fast it goes, as JSON; nothing at full pace
 ) STRICT;
 CREATE INDEX lanes_failing ON lanes (failing_since) WHERE failing_since IS NOT NULL;
 CREATE INDEX lanes_later ON lanes (opens_at) WHERE opens_at IS NOT NULL;

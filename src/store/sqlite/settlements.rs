@@ -48,7 +48,7 @@ impl Core {
         let mut lanes = Lanes::new(&self.conn, whole(now));
         let answers = claims
             .iter()
-            .map(|(id, fence)| release(&self.conn, &mut lanes, *id, *fence))
+            .map(|(id, fence)| release(&self.conn, &mut lanes, *id, *fence, whole(now)))
             .collect::<Result<_, _>>()?;
         self.rings.deliveries |= lanes.requeue()?;
         Ok(answers)
@@ -122,11 +122,17 @@ fn settle(
     Ok(Settled::Done)
 }
 
-fn release(conn: &Connection, lanes: &mut Lanes<'_>, id: DeliveryId, fence: Fence) -> Result<Settled, Fault> {
+fn release(
+    conn: &Connection,
+    lanes: &mut Lanes<'_>,
+    id: DeliveryId,
+    fence: Fence,
+    now: DateTime<Utc>,
+) -> Result<Settled, Fault> {
     let Some(held) = held(conn, id, fence)? else {
         return Ok(Settled::LeaseLost);
     };
-    let waits = lanes.get(held.lane)?.released(id, held.awaits, held.due);
+    let waits = lanes.get(held.lane)?.released(id, held.awaits, held.due, now);
     conn.prepare_cached(
         "UPDATE deliveries SET state = ?4, held_by = ?5, rank = ?2, awaits = ?3 WHERE id = ?1",
     )?

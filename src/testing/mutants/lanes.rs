@@ -1,9 +1,10 @@
-//! What mutants do to flushers and to holds.
+//! What mutants do to flushers, to holds, and to the pace of lanes.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::Mutant;
+use crate::delivery::Pacing;
 use crate::retry::Flusher;
 use crate::store::Release;
 
@@ -19,6 +20,16 @@ impl Mutant {
                 .with_max_timeouts(NonZeroU32::MAX),
             Self::RunsTooOften => flusher.with_period(TOO_OFTEN).unwrap_or(flusher),
             _ => flusher,
+        }
+    }
+
+    /// What the working store is to hear of a receiver.
+    pub(super) fn pacing(self, pacing: Pacing) -> Pacing {
+        match (self, pacing) {
+            (Self::PaceIgnored, _) => Pacing::Keep,
+            (Self::PausesIgnored, Pacing::Slow(_)) => Pacing::Slow(Some(Duration::ZERO)),
+            (Self::PausesIgnored, Pacing::Pause(_)) | (Self::PaceNeverWonBack, Pacing::Gain) => Pacing::Keep,
+            _ => pacing,
         }
     }
 

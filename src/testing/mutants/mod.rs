@@ -86,6 +86,12 @@ mutants! {
     StrictOrderIgnored = "strict-order-ignored",
     /// Ignores a webhook's rate.
     RateIgnored = "rate-ignored",
+    /// Slows nothing down, whatever a receiver bears.
+    PaceIgnored = "pace-ignored",
+    /// Pauses for nothing.
+    PausesIgnored = "pauses-ignored",
+    /// Leaves a lane that was slowed as it is.
+    PaceNeverWonBack = "pace-never-won-back",
     /// Sends for webhooks that are disabled.
     SwitchIgnored = "switch-ignored",
     /// Goes by the limits a webhook had when it was first saved.

@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 use super::Mutant;
 use super::notes::{Notes, rebuilt};
 use crate::delivery::{
-    Attempt, AttemptReport, Cursor, Health, HistoryPage, HistoryQuery, Outcome, OutcomeClass, Retention,
-    State, Target,
+    Attempt, AttemptReport, Cursor, Health, HistoryPage, HistoryQuery, Outcome, OutcomeClass, Pacing,
+    Retention, State, Target,
 };
 use crate::id::{DeliveryId, EventId, Fence, Scope, TaskId, WebhookId};
 use crate::store::Store;
@@ -127,6 +127,7 @@ impl MutantStore {
             fence: gone.fence,
             attempt: None,
             next: Next::Delivered,
+            pacing: Pacing::Keep,
         };
         let gone: Vec<_> = Vec::into_iter(gone).map(ends).collect();
         self.store.settle(gone, now).await?;
@@ -279,6 +280,9 @@ impl DeliveryStore for MutantStore {
             match (self.mutant, &mut settlement.next) {
                 (Mutant::HistoryLost, _) => settlement.attempt = None,
                 (Mutant::RetryBeforeDue, Next::Retry(due)) => *due = now,
+                (Mutant::PaceIgnored | Mutant::PausesIgnored | Mutant::PaceNeverWonBack, _) => {
+                    settlement.pacing = self.mutant.pacing(settlement.pacing);
+                }
                 (Mutant::RunsAtOnce, next @ Next::AwaitRun) => *next = Next::Retry(after(now, AT_ONCE)),
                 _ => {}
             }
@@ -307,6 +311,7 @@ impl DeliveryStore for MutantStore {
                     excerpt: Bytes::new(),
                 }),
                 next: Next::Retry(now),
+                pacing: Pacing::Keep,
             };
             let settlements = claims.into_iter().map(counted).collect();
             return self.store.settle(settlements, now).await;

@@ -15,7 +15,7 @@ use http::{Request, Response, StatusCode};
 
 use super::layer::Hooks;
 use super::violation::Invariant;
-use crate::delivery::{AttemptReport, Outcome, PlainProfile, Profile, SendFailure, Webhook};
+use crate::delivery::{AttemptReport, Outcome, Pacing, PlainProfile, Profile, SendFailure, Webhook};
 use crate::id::{DeliveryId, Fence, Scope, WebhookId};
 use crate::retry::Schedule;
 use crate::store::{
@@ -66,6 +66,8 @@ pub enum WorkerMutant {
     RunsSkipped,
     /// Reports timeouts as failures of another kind.
     TimeoutsUnnoticed,
+    /// Takes every answer for a good one, as far as the pace of the lane goes.
+    StrainUnnoticed,
     /// Takes webhooks for failing an hour longer than they are, and disables them.
     DisablesTooSoon,
     /// Gives up recording an update when the store fails, and says that it did.
@@ -98,6 +100,8 @@ const STORES: &[(StoreMutant, Invariant)] = &[
     (StoreMutant::InFlightLimitIgnored, Invariant::OverLimitInFlight),
     (StoreMutant::StrictOrderIgnored, Invariant::OutOfStrictOrder),
     (StoreMutant::RateIgnored, Invariant::RateExceeded),
+    (StoreMutant::PaceIgnored, Invariant::PaceIgnored),
+    (StoreMutant::PausesIgnored, Invariant::PaceIgnored),
     (StoreMutant::SwitchIgnored, Invariant::SentWhileOff),
     (StoreMutant::DeletedStillSent, Invariant::SentWhileOff),
     (StoreMutant::ReleaseCounted, Invariant::AttemptsMiscounted),
@@ -181,6 +185,11 @@ const WORKERS: &[(WorkerMutant, &str, Invariant)] = &[
         WorkerMutant::TimeoutsUnnoticed,
         "timeouts-unnoticed",
         Invariant::RunWentOn,
+    ),
+    (
+        WorkerMutant::StrainUnnoticed,
+        "strain-unnoticed",
+        Invariant::PaceIgnored,
     ),
     (
         WorkerMutant::DisablesTooSoon,
@@ -329,6 +338,7 @@ impl Hooks for Surroundings {
                 fence: claimed.fence,
                 attempt: Some(made_up(now, Outcome::Answered(StatusCode::OK))),
                 next: Next::Delivered,
+                pacing: Pacing::Keep,
             };
             inner.settle(claimed.iter().map(early).collect(), now).await?;
         }
@@ -359,6 +369,9 @@ impl Hooks for Surroundings {
                     {
                         attempt.outcome = Outcome::Failed(SendFailure::Other);
                     }
+                }
+                Some(WorkerMutant::StrainUnnoticed) if settlement.attempt.is_some() => {
+                    settlement.pacing = Pacing::Gain;
                 }
                 Some(WorkerMutant::AcceptedSentAgain) if settlement.next == Next::Delivered => {
                     settlement.next = Next::Retry(now);

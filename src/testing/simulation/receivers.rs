@@ -57,8 +57,12 @@ impl Receivers {
             return reaction(false, End::KillWorker, FaultKind::WorkerPoisoned);
         }
         if host.is_some() && host == self.dead_host.as_deref() {
-            let end = End::Answer(StatusCode::SERVICE_UNAVAILABLE, None);
-            return reaction(false, end, FaultKind::ServerError);
+            // What is down altogether would have its lane pause most of the time.
+            let status = match self.lots.chance(300) {
+                true => StatusCode::SERVICE_UNAVAILABLE,
+                false => StatusCode::BAD_GATEWAY,
+            };
+            return reaction(false, End::Answer(status, None), FaultKind::ServerError);
         }
         if is_calm || !self.lots.chance(self.trouble) {
             let end = End::Answer(StatusCode::OK, None);

@@ -29,6 +29,8 @@ pub enum Invariant {
     AttemptsMiscounted,
     /// A webhook's rate holds.
     RateExceeded,
+    /// A lane is slowed by what its receiver cannot bear, and goes no faster than its pace.
+    PaceIgnored,
     /// Nothing is sent again after it was accepted, unless a fault hid that it was.
     DuplicatedWithoutFault,
     /// An event reaches only webhooks of its scope, with its own bytes.
@@ -65,7 +67,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Lost,
         Self::IllegalTransition,
         Self::SentBeforeDue,
@@ -77,6 +79,7 @@ impl Invariant {
         Self::LeaseOutlived,
         Self::AttemptsMiscounted,
         Self::RateExceeded,
+        Self::PaceIgnored,
         Self::DuplicatedWithoutFault,
         Self::ScopeLeaked,
         Self::Unfair,
@@ -109,6 +112,7 @@ impl Invariant {
             Self::LeaseOutlived => "lease outlived",
             Self::AttemptsMiscounted => "attempts miscounted",
             Self::RateExceeded => "rate exceeded",
+            Self::PaceIgnored => "pace ignored",
             Self::DuplicatedWithoutFault => "duplicated without a fault",
             Self::ScopeLeaked => "scope leaked",
             Self::Unfair => "unfair",

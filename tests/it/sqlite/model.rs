@@ -14,7 +14,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
 use ringback::delivery::{
-    AttemptReport, AutoDisable, Call, Event, EventPattern, Interval, Limits, Order, Outcome, Rate,
+    AttemptReport, AutoDisable, Call, Event, EventPattern, Interval, Limits, Order, Outcome, Pacing, Rate,
     SendFailure, Target, Webhook,
 };
 use ringback::id::{DeliveryId, EventType, Fence, TaskId};
@@ -252,6 +252,13 @@ fn settlement((id, fence): (DeliveryId, Fence), kind: u8, now: DateTime<Utc>) ->
         fence,
         attempt: (kind != 7).then(|| report(now, kind)),
         next,
+        pacing: match id.0 + i64::from(kind) {
+            sum if sum % 32 == 0 => Pacing::Slow(None),
+            sum if sum % 4 == 0 => Pacing::Slow(Some(Duration::from_millis(60))),
+            sum if sum % 16 == 1 => Pacing::Pause(Duration::from_millis(90)),
+            sum if sum % 4 == 1 => Pacing::Keep,
+            _ => Pacing::Gain,
+        },
     }
 }
 

@@ -9,4 +9,5 @@ mod keys;
 mod notices;
 mod providers;
 mod scopes;
+mod slowing;
 pub(crate) mod stage;

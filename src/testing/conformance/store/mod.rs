@@ -13,6 +13,7 @@ pub mod holds;
 pub mod lanes;
 pub mod leases;
 pub mod lists;
+pub mod pace;
 pub mod purge;
 pub mod replay;
 pub mod runs;
@@ -95,6 +96,16 @@ checks! {
         changed_limits_take_effect,
         calls_wait_by_origin,
         a_clock_set_back_stops_nothing;
+    pace:
+        a_slowed_lane_gives_less,
+        of_what_was_sent_together_one_counts,
+        a_pause_holds_up_its_lane_alone,
+        what_comes_back_uncounted_is_not_waited_for,
+        the_pace_is_won_back,
+        a_webhook_enabled_again_begins_at_full_pace,
+        calls_to_one_origin_have_one_pace,
+        a_pause_holds_up_runs,
+        a_clock_set_back_ends_pauses;
     runs:
         what_failed_awaits_a_run,
         a_run_takes_one_at_a_time,

@@ -12,7 +12,7 @@ use http::StatusCode;
 use super::{Store, Violation, ensure};
 use crate::delivery::{
     Attempt, AttemptReport, AutoDisable, Call, Compression, Event, EventPattern, Limits, Order, Outcome,
-    Target, Webhook,
+    Pacing, Target, Webhook,
 };
 use crate::id::{DeliveryId, HolderName, WebhookId};
 use crate::store::{
@@ -265,6 +265,7 @@ pub(super) fn settlement(claimed: &Claimed, outcome: Outcome, next: Next, now: D
         fence: claimed.fence,
         attempt: Some(attempt(outcome, now)),
         next,
+        pacing: Pacing::Keep,
     }
 }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::row::{Flight, Lease, Standing};
 use super::runs::Landed;
 use super::{ActorNo, Book, ROUNDING, Readback};
-use crate::delivery::{DeadReason, Order, Outcome, State};
+use crate::delivery::{DeadReason, Order, Outcome, Pacing, State};
 use crate::id::DeliveryId;
 use crate::store::{ClaimRequest, Claimed, Replayed};
 use crate::testing::simulation::faults::FaultKind;
@@ -104,6 +104,7 @@ impl Book {
         self.moves(id, State::Pending, false);
         self.lanes[lane].runs.landed(id, Landed::Failed);
         self.awaits_run(id, None, now);
+        self.lanes[lane].land(Pacing::Keep, now);
         self.attempts += 1;
         self.fault(FaultKind::LeaseExpired, || format!("delivery {id}"));
     }
@@ -153,11 +154,23 @@ impl Book {
         let passed = self.time.passed();
         let lane = &mut self.lanes[lane_no];
         lane.sending.insert(id);
-        let (places, rate_let_it) = (lane.places(), lane.spend(now, passed));
+        let (limit, places) = (lane.limit().get() as usize, lane.places());
+        let pauses_until = lane.pace.open_at(now);
+        let rate_let_it = lane.spend(now, passed);
         let key = lane.key.clone();
-        if self.leases_held(lane_no, now) > places {
+        let held = self.leases_held(lane_no, now);
+        if held > limit {
             self.breach(Invariant::OverLimitInFlight, || {
-                format!("{key} has more than {places} in flight")
+                format!("{key} has more than {limit} in flight")
+            });
+        } else if held > places {
+            self.breach(Invariant::PaceIgnored, || {
+                format!("{key} has more than {places} in flight, which is its pace")
+            });
+        }
+        if pauses_until > now + ROUNDING {
+            self.breach(Invariant::PaceIgnored, || {
+                format!("{key} gives something at {now}, and pauses until {pauses_until}")
             });
         }
         if !rate_let_it {

@@ -1,6 +1,8 @@
-//! What is known of one lane: the rules of turns, limits and rates, kept in another way than stores keep them.
+//! What is known of one lane: the rules of turns, limits and rates, kept in another way than stores keep them, and its
+//! pace.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::row::Standing;
 use super::runs::RunBook;
 use super::{Book, Readback};
-use crate::delivery::{LaneKey, Limits, Order, Webhook};
+use crate::delivery::{LaneKey, Limits, Order, Pace, Pacing, Webhook};
 use crate::id::{DeliveryId, Scope, WebhookId};
 use crate::store::{HoldKey, Switch};
 use crate::testing::simulation::violation::Invariant;
@@ -42,6 +44,8 @@ pub(super) struct LaneBook {
     /// Whether a hold closes it; `None` if it never had one. One that was lifted may take a while to let it go.
     pub(super) hold: Option<bool>,
     pub(super) runs: RunBook,
+    /// How fast it goes, by what its deliveries came back with.
+    pub(super) pace: Pace,
     /// Since when it has had nothing but failures, of those that its receiver has to do with.
     pub(super) failing_since: Option<DateTime<Utc>>,
     pub(super) pending: BTreeSet<DeliveryId>,
@@ -57,16 +61,34 @@ pub(super) struct LaneBook {
 }
 
 impl LaneBook {
-    pub(super) fn places(&self) -> usize {
+    /// The most that may be in flight at once.
+    pub(super) fn limit(&self) -> NonZeroU32 {
         match self.order {
-            Order::Any => self.limits.in_flight.get() as usize,
-            Order::Strict => 1,
+            Order::Any => self.limits.in_flight,
+            Order::Strict => NonZeroU32::MIN,
         }
     }
 
-    /// Whether it gives anything at all now, as far as its switch and its limit in flight say.
+    /// How many may be in flight at once, at its present pace.
+    pub(super) fn places(&self) -> usize {
+        self.pace.places(self.limit()) as usize
+    }
+
+    /// Whether it gives anything at all now, as far as its switch and its places say.
     pub(super) fn is_open(&self) -> bool {
         self.enabled && !self.removed && self.hold.is_none() && self.sending.len() < self.places()
+    }
+
+    /// Whether it need not give anything, since a pause has not come to its end. One that was reckoned before the clock
+    /// was set back need not be kept, but nobody need know at once that it was.
+    pub(super) fn may_pause(&self, now: DateTime<Utc>) -> bool {
+        self.pace.paused_until().is_some_and(|until| until > now)
+    }
+
+    /// A delivery has come back, and is not in flight any more.
+    pub(super) fn land(&mut self, pacing: Pacing, now: DateTime<Utc>) {
+        let others = u32::try_from(self.sending.len()).unwrap_or(u32::MAX);
+        self.pace.land(pacing, self.limit(), others, now);
     }
 
     /// Whether its rate holds nothing back for sure: it has none, or has rested for so long that all of the burst is
@@ -116,7 +138,10 @@ impl Book {
         let no = self.lane(key, Some(webhook.scope.clone()), webhook.limits);
         let lane = &mut self.lanes[no];
         if webhook.enabled && !lane.enabled {
-            lane.failing_since = None;
+            (lane.failing_since, lane.pace) = (None, Pace::full());
+        }
+        if webhook.runs_by().is_some() {
+            lane.pace = Pace::full();
         }
         (lane.order, lane.enabled) = (webhook.order, webhook.enabled);
         lane.runs.flusher = webhook.runs_by();
@@ -185,6 +210,7 @@ impl Book {
                     removed: false,
                     hold: None,
                     runs: RunBook::default(),
+                    pace: Pace::full(),
                     failing_since: None,
                     pending: BTreeSet::new(),
                     sending: BTreeSet::new(),
@@ -229,7 +255,8 @@ impl Book {
     pub(super) fn note_wanting(&mut self, now: DateTime<Utc>) {
         let passed = self.time.passed();
         for no in 0..self.lanes.len() {
-            let wants = self.lanes[no].is_open() && self.head_due(no).is_some_and(|due| due <= now);
+            let is_open = self.lanes[no].is_open() && !self.lanes[no].may_pause(now);
+            let wants = is_open && self.head_due(no).is_some_and(|due| due <= now);
             let since = self.lanes[no].wanted_since.unwrap_or(passed);
             self.lanes[no].wanted_since = wants.then_some(since);
         }
@@ -238,6 +265,7 @@ impl Book {
     /// The lanes that could go now.
     pub(super) fn could_go(&self, now: DateTime<Utc>) -> BTreeSet<usize> {
         self.giving(now)
+            .filter(|no| !self.lanes[*no].may_pause(now))
             .filter(|no| self.head_due(*no).is_some_and(|due| due <= now))
             .collect()
     }
@@ -302,7 +330,10 @@ impl Book {
 
     /// The earliest instant at which a claim could find something, as far as this book can tell.
     pub(super) fn next_instant(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let heads = self.giving(now).filter_map(|no| self.head_due(no));
+        let heads = self.giving(now).filter_map(|no| {
+            let (due, pause) = (self.head_due(no)?, self.lanes[no].pace.paused_until());
+            Some(pause.map_or(due, |until| until.max(due)))
+        });
         let lease = self.leases.first().map(|(ends, _)| *ends);
         let at = heads.chain(lease).min()?;
         Some(at.max(now) + TimeDelta::microseconds(1))

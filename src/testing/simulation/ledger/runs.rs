@@ -196,7 +196,8 @@ impl Book {
             let runs = &lane.runs;
             let period = runs.flusher.map(|flusher| flusher.period());
             let is_free = runs.run.as_ref().is_none_or(|run| run.current.is_none());
-            let wants = is_present && lane.is_open() && lane.limits.rate.is_none() && is_free;
+            let is_open = lane.is_open() && !lane.may_pause(now);
+            let wants = is_present && is_open && lane.limits.rate.is_none() && is_free;
             let wants = wants && !runs.awaiting.is_empty();
             let since = runs.wanted_since.unwrap_or(passed);
             let key = lane.key.clone();

@@ -6,11 +6,12 @@ use super::exchanges::Heard;
 use super::row::{Flight, Row};
 use super::runs::Landed;
 use super::{ActorNo, Book, ROUNDING};
-use crate::delivery::{Outcome, SendFailure, State};
+use crate::delivery::{Outcome, Pacing, SendFailure, State};
 use crate::id::{DeliveryId, Fence};
 use crate::retry::{Decision, Verdict};
 use crate::store::{Next, Settled, Settlement};
 use crate::testing::simulation::violation::Invariant;
+use crate::time::Clock;
 
 type Fault = (Invariant, &'static str);
 
@@ -39,7 +40,11 @@ impl Book {
         }
         let Some(row) = self.rows.get_mut(id) else { return };
         let flight = row.flights.remove(fence);
-        if let Some((invariant, seen)) = judge(row, flight.as_ref(), settlement) {
+        let faults = [
+            judge(row, flight.as_ref(), settlement),
+            judge_pacing(flight.as_ref(), settlement),
+        ];
+        for (invariant, seen) in faults.into_iter().flatten() {
             self.breach(invariant, || format!("delivery {id}: {seen}"));
         }
         let Some(row) = self.rows.get_mut(id) else { return };
@@ -82,6 +87,7 @@ impl Book {
             Next::AwaitRun => self.awaits_run(*id, None, now),
             Next::Delivered | Next::Exhausted | Next::Gone => self.comes_to_its_end(*id),
         }
+        self.lanes[lane].land(settlement.pacing, now);
     }
 
     pub(in super::super) fn released(
@@ -105,6 +111,8 @@ impl Book {
             Some(_) => self.awaits_run(id, awaited, due),
             None => self.starts_to_wait(id, due),
         }
+        let now = self.time.now();
+        self.lanes[lane].land(Pacing::Keep, now);
     }
 
     /// Whether a settlement or release took effect, as it should if and only if its lease holds.
@@ -144,6 +152,22 @@ fn judge(row: &Row, flight: Option<&Flight>, settlement: &Settlement) -> Option<
             Some((ended, heard)) => judge_attempt(row, flight, heard, ended, settlement.next),
         },
     }
+}
+
+/// Whether the lane is told of its receiver what was heard of it.
+fn judge_pacing(flight: Option<&Flight>, settlement: &Settlement) -> Option<Fault> {
+    let (ended, heard) = flight?.exchange.as_ref()?.ended?;
+    let told = match heard {
+        Heard::Answer(status, hint) => Pacing::of(Outcome::Answered(status), hint, ended),
+        Heard::Nothing => Pacing::of(Outcome::TimedOut, None, ended),
+        Heard::Broken => Pacing::Keep,
+    };
+    let told = match told {
+        Pacing::Slow(_) if awaits_runs(flight) => Pacing::Keep,
+        told => told,
+    };
+    let seen = "its lane is not told what its receiver bears";
+    (settlement.pacing != told).then_some((Invariant::PaceIgnored, seen))
 }
 
 /// Nothing was sent: it was put off, or an interruption was judged.
