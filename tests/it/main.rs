@@ -19,6 +19,7 @@ mod registrations;
 mod ringing;
 mod schedule;
 mod secrecy;
+mod security;
 mod server;
 mod signature;
 mod simulation;
