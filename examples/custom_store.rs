@@ -1,7 +1,7 @@
 //! A store of one's own that puts something in front of another: here it measures how long each call takes. Then it has
 //! the suite for stores judge it, as a test of yours should, and prints what it has measured.
 //!
-//! A store on another database implements the same six traits; see the chapter on stores in CONTRIBUTING.md.
+//! A store on another database implements the same seven traits; see the chapter on stores in CONTRIBUTING.md.
 //!
 //! ```text
 //! cargo run --example custom_store
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use ringback::delivery::{Attempt, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
+use ringback::delivery::{Attempt, Event, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
 use ringback::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use ringback::store::*;
 use ringback::task::TaskProgress;
@@ -110,6 +110,15 @@ forward!(DigestStore {
     async fn next_window_end(digest: &EventType, interval: Interval, now: DateTime<Utc>) -> Option<DateTime<Utc>>;
     async fn next_chunk(window: WindowNo, max: usize) -> Option<Chunk>;
     async fn take_chunk(taking: TakeChunk, now: DateTime<Utc>) -> Option<Enqueued>;
+});
+
+forward!(IntakeStore {
+    async fn submit(events: Vec<Event>) -> ();
+    async fn submissions(max: usize) -> Vec<Submission>;
+    async fn take_in(taking: Vec<TakeIn>, now: DateTime<Utc>) -> Vec<TakenIn>;
+    async fn set_aside(after: Option<SubmissionNo>, max: usize) -> Vec<(Submission, SetAside)>;
+    async fn discard(number: SubmissionNo) -> bool;
+    fn intake_wake() -> &Wake;
 });
 
 forward!(Inspect {

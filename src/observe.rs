@@ -18,6 +18,7 @@
 //! | `delivered` | info | `delivery` | after the commit |
 //! | `to be tried again` | debug | `delivery`, `at` | after the commit; without `at`, in the flusher's next run |
 //! | `dead` | warn | `delivery`, `reason` | after the commit |
+//! | `set aside` | warn | `event`, `scope`, `why` | when a submission cannot be enqueued, after the commit |
 //! | `lease lost` | warn | `delivery` | when what a worker reports comes too late to count |
 //! | `received` | debug | `receiver`, `key`, `ending` and `took_ms` | when a receiver is done with a message: handled, or known already |
 //! | `not received` | warn | the same, and `why` | when it rejected one, or was dropped in the middle |
@@ -31,6 +32,7 @@
 //! | `ringback_attempt_seconds` | histogram | `profile` | how long an attempt took |
 //! | `ringback_postponed_total` | counter | `profile` | claims that came to no attempt: no proof could be made, the profile is not known here, or an interrupted attempt was judged |
 //! | `ringback_settled_total` | counter | `state` | deliveries that went to `delivered`, `dead`, or back to `pending`, as committed |
+//! | `ringback_set_aside_total` | counter | `why` | submissions that could not be enqueued |
 //! | `ringback_leases_lost_total` | counter | | reports that came too late to count |
 //! | `ringback_received_total` | counter | `receiver`, `ending` | messages that came to a receiver, by [how they ended](crate::receive::Ending::as_str) |
 //! | `ringback_receive_seconds` | histogram | `receiver` | how long a receiver took, the handler included |
@@ -44,7 +46,7 @@ use std::time::Duration;
 use crate::store::SeenKey;
 
 #[cfg(feature = "engine")]
-pub(crate) use sending::{attempt, attempted, enqueued, settled};
+pub(crate) use sending::{attempt, attempted, enqueued, set_aside, settled};
 
 /// A receiver is done with a message. `why` says why it was rejected.
 pub(crate) fn received(
@@ -85,10 +87,10 @@ mod sending {
     #[cfg(feature = "metrics")]
     use crate::delivery::Outcome;
     use crate::delivery::{AttemptReport, Event};
-    use crate::id::DeliveryId;
+    use crate::id::{DeliveryId, EventId, Scope};
     #[cfg(any(feature = "metrics", feature = "tracing"))]
     use crate::store::Next;
-    use crate::store::{Claimed, Settled, Settlement};
+    use crate::store::{Claimed, SetAside, Settled, Settlement};
 
     /// These deliveries of the event are committed.
     pub(crate) fn enqueued(event: &Event, deliveries: &[DeliveryId]) {
@@ -106,6 +108,21 @@ mod sending {
         #[cfg(feature = "metrics")]
         metrics::counter!("ringback_enqueued_total").increment(deliveries.len() as u64);
         let _ = (event, deliveries);
+    }
+
+    /// What was submitted with that id was set aside, and that is committed.
+    pub(crate) fn set_aside(scope: &Scope, event: &EventId, why: SetAside) {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(
+            target: "ringback",
+            event = event.as_str(),
+            scope = scope.as_str(),
+            why = why.as_str(),
+            "set aside"
+        );
+        #[cfg(feature = "metrics")]
+        metrics::counter!("ringback_set_aside_total", "why" => why.as_str()).increment(1);
+        let _ = (scope, event, why);
     }
 
     /// The attempt that a claim is for, within its span.

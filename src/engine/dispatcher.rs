@@ -146,8 +146,17 @@ impl Dispatcher {
 
     /// What tells of a digest's users, left for the caller to commit with taking them.
     pub(super) async fn notification(&self, event: Event) -> Result<NewEvent, StoreError> {
-        let event = Arc::new(event);
         let webhooks = self.parts.store.webhooks(event.scope()).await?;
+        self.for_all(event, &webhooks).await
+    }
+
+    /// What goes to those of these webhooks that want the event, left for the caller to commit.
+    pub(super) async fn for_all(
+        &self,
+        event: Event,
+        webhooks: &[Arc<Webhook>],
+    ) -> Result<NewEvent, StoreError> {
+        let event = Arc::new(event);
         let mut deliveries = Vec::new();
         for webhook in webhooks.iter().filter(|webhook| webhook.wants(&event)) {
             let target = Target::Webhook(webhook.id.clone());

@@ -8,14 +8,14 @@ use chrono::{DateTime, Utc};
 use super::assembly::Parts;
 use crate::delivery::{DeadReason, DisableReason, Health, HealthWarning, State, Webhook};
 use crate::id::{DeliveryId, EventId, EventType, Scope, WebhookId};
-use crate::store::{Claimed, Next, Settled, Settlement};
+use crate::store::{Claimed, Next, SetAside, Settled, Settlement};
 
 /// Is told what happened to deliveries and webhooks: for alerts, metrics, a page that shows it.
 ///
 /// # Contract
 ///
 /// A notice comes after the commit that made it true, and only in the process that made it: of a delivery, from the
-/// worker that settled it; of a webhook's being disabled for failing, from the [`Upkeep`](super::Upkeep) that did it. What
+/// worker that settled it; of a submission, from the worker that set it aside; of a webhook's being disabled for failing, from the [`Upkeep`](super::Upkeep) that did it. What
 /// an upkeep only looks at, health and the time that is left, each process tells by itself.
 /// Notices of one worker come in the order of its commits. Some may come twice, such as a recovery that two deliveries
 /// noticed at the same time. One is missed where the process ends, or the store's answer is lost, between the commit and
@@ -94,6 +94,17 @@ pub enum Notice {
         delivery: DeliveryFacts,
         /// Why.
         reason: DeadReason,
+    },
+    /// No event could be made of a submission, and whoever submitted it has gone by now. It is kept
+    /// ([`Dispatcher::set_aside`](super::Dispatcher::set_aside)).
+    #[non_exhaustive]
+    SetAside {
+        /// The scope of the event.
+        scope: Scope,
+        /// The caller's id of it.
+        event: EventId,
+        /// Why.
+        why: SetAside,
     },
     /// A webhook has had nothing but failures for so long that it will be disabled if it goes on.
     #[non_exhaustive]
@@ -205,6 +216,9 @@ impl fmt::Display for Notice {
         match self {
             Self::Delivered { delivery } => write!(f, "{delivery} was accepted"),
             Self::Dead { delivery, reason } => write!(f, "{delivery} is dead: {}", reason.as_str()),
+            Self::SetAside { scope, event, why } => {
+                write!(f, "the event {scope}/{event} was submitted and set aside: {why}")
+            }
             Self::WillBeDisabled {
                 webhook,
                 failing_since,

@@ -48,6 +48,7 @@ mod digests;
 mod dispatcher;
 mod flight;
 mod holds;
+mod intake;
 mod listener;
 mod registration;
 mod registry;

@@ -13,6 +13,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use super::assembly::Parts;
 use super::flight::fly;
+use super::intake::take_in_all;
 use super::listener::Landed;
 use crate::id::{DeliveryId, Fence};
 use crate::observe;
@@ -20,12 +21,13 @@ use crate::store::{ClaimRequest, Claimed, Listen, Settled, StoreError, StoreErro
 use crate::time::elapsed;
 
 /// How long to leave a store alone that has just failed.
-const STORE_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const STORE_PAUSE: Duration = Duration::from_millis(250);
 
 /// The shortest wait after a look that found nothing, whatever the store says of the next.
-const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+pub(super) const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
-/// Claims deliveries, sends them, and records what came of it.
+/// Claims deliveries, sends them, and records what came of it. Beside that, it takes in what applications
+/// [submit](crate::store::IntakeStore) in transactions of their own.
 ///
 /// A worker is one future: it runs where it is polled, on any runtime. Everything in flight is polled by that
 /// one task, so a sender that blocks its thread stalls the worker. Any number of workers, here and in other
@@ -71,6 +73,7 @@ impl Worker {
         let mut flights = FuturesUnordered::new();
         let mut chores: FuturesUnordered<BoxFuture<'_, Chore>> = FuturesUnordered::new();
         chores.push(stop.map(|()| Chore::Stop).boxed());
+        chores.push(take_in_all(&self.parts).map(Chore::IntakeEnded).boxed());
         let mut shift = Shift::new(&self.parts);
         loop {
             if let Some(settle) = shift.start_settling() {
@@ -102,6 +105,7 @@ impl Worker {
                     flights.clear();
                     chores.push(shift.end_grace());
                 }
+                Some(Chore::IntakeEnded(error)) => return Err(error),
                 Some(Chore::HandedBack) => shift.handing_back -= 1,
                 Some(Chore::Settled {
                     settled: Err(error), ..
@@ -132,6 +136,7 @@ impl Worker {
 enum Chore {
     Stop,
     GraceOver,
+    IntakeEnded(StoreError),
     HandedBack,
     Settled {
         landed: Vec<Landed>,

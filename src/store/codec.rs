@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Timelike, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::delivery::State;
+use crate::delivery::{Event, State};
 
 /// The column holds something that was never written there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -136,6 +136,33 @@ fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
         HeaderName::from_bytes(line.get(..colon)?).ok()?,
         HeaderValue::from_bytes(value).ok()?,
     ))
+}
+
+/// An event as columns keep it, in the clear.
+pub(in crate::store) struct EventParts<'a> {
+    pub(in crate::store) scope: &'a str,
+    pub(in crate::store) id: &'a str,
+    pub(in crate::store) kind: &'a str,
+    pub(in crate::store) subject: Option<&'a str>,
+    pub(in crate::store) media_type: &'a [u8],
+    pub(in crate::store) header_lines: Vec<u8>,
+    pub(in crate::store) body: Vec<u8>,
+}
+
+impl EventParts<'_> {
+    pub(in crate::store) fn event(self) -> Result<Event, Unreadable> {
+        let mut event = Event::builder(self.scope, self.id, self.kind);
+        if let Some(subject) = self.subject {
+            event = event.subject(subject);
+        }
+        let media_type = HeaderValue::from_bytes(self.media_type);
+        event = event.body(media_type.map_err(|_| Unreadable("media_type"))?, self.body);
+        for header in headers(&self.header_lines) {
+            let (name, value) = header?;
+            event = event.header(name, value);
+        }
+        event.build().map_err(|_| Unreadable("event"))
+    }
 }
 
 #[cfg(test)]

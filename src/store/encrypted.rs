@@ -29,6 +29,12 @@ pub(super) const ENCRYPTED: &[Encrypted] = &[
         columns: &["events.headers", "events.fingerprint", "events.body"],
     },
     Encrypted {
+        table: "intake",
+        by: "number",
+        row: &["number"],
+        columns: &["intake.headers", "intake.body"],
+    },
+    Encrypted {
         table: "contents",
         by: "delivery",
         row: &["delivery"],

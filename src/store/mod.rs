@@ -1,6 +1,6 @@
 //! What must survive.
 //!
-//! A store keeps deliveries, registrations, digests, tasks and the keys of what was received. Each of these is a trait of
+//! A store keeps deliveries, registrations, digests, what was submitted, tasks and the keys of what was received. Each of these is a trait of
 //! its own with a written contract; the engine asks for what it uses. Three things hold for all of them:
 //!
 //! - **No store reads a clock.** `now` is the caller's, in every call.
@@ -23,6 +23,7 @@ pub mod encryption;
 mod error;
 mod holds;
 mod inspect;
+mod intake;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -47,6 +48,7 @@ pub use encryption::{EncryptionKey, EncryptionKeyError, EncryptionKeys, KeyId};
 pub use error::{StoreError, StoreErrorKind};
 pub use holds::{HoldKey, Release};
 pub use inspect::{DeadReplayed, DeliveryRecord, Inspect, Purged, ReplayDead, Replayed};
+pub use intake::{IntakeStore, SetAside, Submission, SubmissionNo, TakeIn, TakenIn};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
@@ -59,10 +61,13 @@ pub use tasks::{
 pub use wake::{Listen, Wake};
 pub use webhooks::{AuthRecord, FailingWebhook, Saved, Switch, Switched, WebhookStore};
 
-/// All that an engine asks of a store: what implements the six traits is one.
-pub trait Store: DeliveryStore + WebhookStore + DigestStore + Inspect + TaskStore + SeenStore {}
+/// All that an engine asks of a store: what implements the seven traits is one.
+pub trait Store:
+    DeliveryStore + WebhookStore + DigestStore + IntakeStore + Inspect + TaskStore + SeenStore
+{
+}
 
 impl<T> Store for T where
-    T: DeliveryStore + WebhookStore + DigestStore + Inspect + TaskStore + SeenStore + ?Sized
+    T: DeliveryStore + WebhookStore + DigestStore + IntakeStore + Inspect + TaskStore + SeenStore + ?Sized
 {
 }

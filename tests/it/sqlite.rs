@@ -2,6 +2,7 @@
 
 mod encryption;
 mod files;
+mod intake;
 mod model;
 
 use std::num::NonZeroU32;

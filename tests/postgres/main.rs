@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod conformance;
+mod intake;
 mod lanes;
 mod server;
 
@@ -12,6 +13,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(conformance::trials());
+    trials.extend(intake::trials());
     trials.extend(lanes::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -7,6 +7,7 @@ mod events;
 mod history;
 mod holds;
 mod inspect;
+mod intake;
 mod lanes;
 mod purge;
 mod registrations;
@@ -26,16 +27,17 @@ use chrono::{DateTime, Utc};
 
 use self::book::Book;
 use self::digests::Digests;
+use self::intake::Intake;
 use self::seen::SeenKeys;
 use self::tasks::Tasks;
 use super::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeadReplayed, DeliveryRecord, DeliveryStore,
-    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Purged, Release, ReplayDead,
-    Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch,
-    Switched, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore,
-    WindowNo,
+    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, IntakeStore, NewEvent, NewTask, Purged, Release,
+    ReplayDead, Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, SetAside, Settled, Settlement,
+    StoreError, Submission, SubmissionNo, Switch, Switched, TakeChunk, TakeIn, TakenIn, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
-use crate::delivery::{Attempt, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
+use crate::delivery::{Attempt, Event, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::task::TaskProgress;
 
@@ -69,6 +71,7 @@ use crate::task::TaskProgress;
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
     wake: Wake,
+    intake_wake: Wake,
     task_wake: Wake,
 }
 
@@ -77,6 +80,7 @@ struct State {
     book: Book,
     auths: BTreeMap<AuthId, Arc<AuthRecord>>,
     digests: Digests,
+    intake: Intake,
     tasks: Tasks,
     seen: SeenKeys,
 }
@@ -96,6 +100,7 @@ impl MemoryStore {
         Self {
             state: Arc::new(Mutex::new(state)),
             wake: Wake::default(),
+            intake_wake: Wake::default(),
             task_wake: Wake::default(),
         }
     }
@@ -335,6 +340,51 @@ impl DigestStore for MemoryStore {
         };
         self.wake.ring();
         Ok(Some(enqueued))
+    }
+}
+
+#[async_trait]
+impl IntakeStore for MemoryStore {
+    async fn submit(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        {
+            let mut state = self.state();
+            events.into_iter().for_each(|event| state.intake.submit(event));
+        }
+        self.intake_wake.ring();
+        Ok(())
+    }
+
+    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError> {
+        Ok(self.state().intake.submissions(max))
+    }
+
+    async fn take_in(&self, taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError> {
+        let answers = {
+            let mut state = self.state();
+            let State { book, intake, .. } = &mut *state;
+            taking
+                .into_iter()
+                .map(|taking| intake.take_in(taking, book, now))
+                .collect()
+        };
+        self.wake.ring();
+        Ok(answers)
+    }
+
+    async fn set_aside(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<(Submission, SetAside)>, StoreError> {
+        Ok(self.state().intake.set_aside(after, max))
+    }
+
+    async fn discard(&self, number: SubmissionNo) -> Result<bool, StoreError> {
+        Ok(self.state().intake.discard(number))
+    }
+
+    fn intake_wake(&self) -> &Wake {
+        &self.intake_wake
     }
 }
 

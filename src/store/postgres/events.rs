@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use tokio_postgres::Row;
 
 use super::enqueue::{EventKey, Prepared};
@@ -13,7 +12,7 @@ use super::sealer::Sealer;
 use super::transaction::{Columns, Query, query};
 use crate::delivery::{Event, Fingerprint};
 use crate::id::Subject;
-use crate::store::codec::{header_lines, headers};
+use crate::store::codec::{EventParts, header_lines};
 
 const HEADERS: &str = "events.headers";
 const FINGERPRINT: &str = "events.fingerprint";
@@ -103,24 +102,19 @@ pub(super) fn by_row(
 
 /// The event in a row with the columns of one.
 fn read(sealer: &Sealer, row: &Row) -> Result<Arc<Event>, Fault> {
-    let (scope, event_id): (&str, &str) = (row.read("scope")?, row.read("event_id")?);
-    let identity = [scope.as_bytes(), event_id.as_bytes()];
-    let mut event = Event::builder(scope, event_id, row.read::<&str>("kind")?);
-    if let Some(subject) = row.read::<Option<&str>>("subject")? {
-        event = event.subject(subject);
-    }
-    let media_type = HeaderValue::from_bytes(row.read("media_type")?);
-    let media_type = media_type.map_err(|_| Fault::Unreadable("media_type"))?;
-    event = event.body(media_type, sealer.open(BODY, &identity, row.read("body")?)?);
+    let (scope, id): (&str, &str) = (row.read("scope")?, row.read("event_id")?);
+    let identity = [scope.as_bytes(), id.as_bytes()];
     let lines = row.read::<Option<&[u8]>>("headers")?.unwrap_or_default();
-    for header in headers(&sealer.open(HEADERS, &identity, lines)?) {
-        let (name, value) = header?;
-        event = event.header(name, value);
-    }
-    event
-        .build()
-        .map(Arc::new)
-        .map_err(|_| Fault::Unreadable("event"))
+    let parts = EventParts {
+        scope,
+        id,
+        kind: row.read("kind")?,
+        subject: row.read("subject")?,
+        media_type: row.read("media_type")?,
+        header_lines: sealer.open(HEADERS, &identity, lines)?,
+        body: sealer.open(BODY, &identity, row.read("body")?)?,
+    };
+    Ok(Arc::new(parts.event()?))
 }
 
 /// A body that was read of an event's row.

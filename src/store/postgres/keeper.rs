@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const DELIVERIES: u8 = 1;
 const TASKS: u8 = 2;
 
-/// What is sent to other processes, and what they send.
+/// What is sent to other processes, and what they send; of what is submitted, a trigger tells them.
 const PAYLOADS: [(u8, &str); 2] = [(DELIVERIES, "deliveries"), (TASKS, "tasks")];
 
 /// Opens a connection, whatever the type of its TLS is.
@@ -70,6 +70,7 @@ impl Dial {
 #[derive(Clone, Default)]
 pub(super) struct Bells {
     pub(super) deliveries: Wake,
+    pub(super) intake: Wake,
     pub(super) tasks: Wake,
     pending: Arc<Pending>,
 }
@@ -99,6 +100,7 @@ impl Bells {
     fn heard(&self, payload: &str) {
         match payload {
             "tasks" => self.tasks.ring(),
+            "intake" => self.intake.ring(),
             _ => self.deliveries.ring(),
         }
     }
@@ -171,6 +173,7 @@ impl Kept {
             .await?;
         // What rang while nobody listened.
         self.bells.deliveries.ring();
+        self.bells.intake.ring();
         self.bells.tasks.ring();
         let keeping = async {
             loop {

@@ -1,4 +1,4 @@
-//! A store in PostgreSQL, for as many machines as there are.
+#![doc = include_str!("../../../docs/postgresql.md")]
 
 mod anew;
 mod attempts;
@@ -13,6 +13,7 @@ mod fault;
 mod history;
 mod holds;
 mod inspect;
+mod intake;
 mod keeper;
 mod lanes;
 mod partitions;

@@ -10,6 +10,7 @@ INSERT INTO ringback.meta (version, readable_by) VALUES (0, 0);
 
 CREATE SEQUENCE ringback.turns;
 CREATE SEQUENCE ringback.delivery_ids;
+CREATE SEQUENCE ringback.submission_numbers;
 CREATE SEQUENCE ringback.lane_ids;
 
 -- Numbers that are given out by the block.
@@ -62,6 +63,59 @@ CREATE TABLE ringback.events (
 );
 CREATE UNIQUE INDEX events_by_id ON ringback.events (scope, event_id);
 CREATE INDEX events_bare ON ringback.events (bare_since, id) WHERE bare_since IS NOT NULL;
+
+-- Events that were submitted in transactions of applications' own, until they are taken in. Rows come and go: what has gone
+-- is to be vacuumed soon.
+CREATE TABLE ringback.intake (
+    number       bigint PRIMARY KEY DEFAULT nextval('ringback.submission_numbers'),
+    scope        text COLLATE "C" NOT NULL,
+    event_id     text COLLATE "C" NOT NULL,
+    kind         text COLLATE "C" NOT NULL,
+    subject      text COLLATE "C",
+    media_type   bytea NOT NULL,
+    headers      bytea,            -- encrypted: lines of `name: value`
+    body         bytea NOT NULL,   -- encrypted; empty if it came through `enqueue`
+    plain_body   bytea,            -- if it came through `enqueue`, which has no key: the body as it was given
+    set_aside    text COLLATE "C", -- why it was: conflict, unusable
+    submitted_at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint -- for people
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX intake_waiting ON ringback.intake (number) WHERE set_aside IS NULL;
+CREATE INDEX intake_set_aside ON ringback.intake (number) WHERE set_aside IS NOT NULL;
+
+-- Workers hear of it when the transaction commits, and not if it does not.
+CREATE FUNCTION ringback.ring_intake() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_catalog.pg_notify(TG_TABLE_SCHEMA, 'intake');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER intake_rings AFTER INSERT ON ringback.intake
+    FOR EACH STATEMENT EXECUTE FUNCTION ringback.ring_intake();
+
+-- For any client: submits an event in the transaction it is called in. Whoever may call it needs no right to the tables.
+CREATE FUNCTION ringback.enqueue(scope text, event_id text, kind text, body bytea, subject text DEFAULT NULL,
+    media_type text DEFAULT 'application/json')
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF scope IS NULL OR body IS NULL OR coalesce(event_id, '') = '' OR coalesce(kind, '') = '' THEN
+        RAISE EXCEPTION 'an event has a scope, an id, a type and a body' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF media_type IS NULL OR media_type !~ '^[!-~]([ -~]*[!-~])?$' THEN
+        RAISE EXCEPTION 'a media type is of printable ASCII' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO ringback.intake (scope, event_id, kind, subject, media_type, body, plain_body)
+    VALUES (enqueue.scope, enqueue.event_id, enqueue.kind, enqueue.subject, convert_to(enqueue.media_type, 'UTF8'), '',
+        enqueue.body);
+END $$;
+
+-- The same for a body that is text, such as JSON.
+CREATE FUNCTION ringback.enqueue(scope text, event_id text, kind text, body text, subject text DEFAULT NULL,
+    media_type text DEFAULT 'application/json')
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ringback.enqueue(scope, event_id, kind, convert_to(body, 'UTF8'), subject, media_type);
+$$;
+
+REVOKE ALL ON FUNCTION ringback.enqueue(text, text, text, bytea, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ringback.enqueue(text, text, text, text, text, text) FROM PUBLIC;
 
 -- Few rows that change all the time: half of each page is left free, so that most changes stay on it.
 CREATE TABLE ringback.lanes (

@@ -9,14 +9,14 @@ use chrono::{DateTime, Utc};
 use super::PostgresStore;
 use super::enqueue::Prepared;
 use super::tasks::TaskFinish;
-use crate::delivery::{Attempt, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
+use crate::delivery::{Attempt, Event, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeadReplayed, DeliveryRecord, DeliveryStore,
-    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Purged, Release, ReplayDead,
-    Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch,
-    Switched, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore,
-    WindowNo,
+    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, IntakeStore, NewEvent, NewTask, Purged, Release,
+    ReplayDead, Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, SetAside, Settled, Settlement,
+    StoreError, Submission, SubmissionNo, Switch, Switched, TakeChunk, TakeIn, TakenIn, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -250,6 +250,50 @@ impl DigestStore for PostgresStore {
             })
             .await?;
         Ok(self.rings(done))
+    }
+}
+
+#[async_trait]
+impl IntakeStore for PostgresStore {
+    async fn submit(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        self.call(|database| async move { database.submit(&events).await })
+            .await?;
+        self.bells.intake.ring();
+        Ok(())
+    }
+
+    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError> {
+        self.call(|database| async move { database.submissions(max).await })
+            .await
+    }
+
+    async fn take_in(&self, taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError> {
+        let taking: Vec<_> = taking
+            .into_iter()
+            .map(|taking| (taking.number, taking.event.map(|new| Prepared::new(new, now))))
+            .collect();
+        let done = self
+            .call(|database| async move { database.take_in_submissions(taking, now).await })
+            .await?;
+        Ok(self.rings(done))
+    }
+
+    async fn set_aside(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<(Submission, SetAside)>, StoreError> {
+        self.call(|database| async move { database.set_aside(after, max).await })
+            .await
+    }
+
+    async fn discard(&self, number: SubmissionNo) -> Result<bool, StoreError> {
+        self.call(|database| async move { database.discard(number).await })
+            .await
+    }
+
+    fn intake_wake(&self) -> &Wake {
+        &self.bells.intake
     }
 }
 

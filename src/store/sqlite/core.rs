@@ -23,16 +23,23 @@ pub(super) struct Core {
     /// What commits are worth that make promises, and what the next one is worth as things are set.
     durability: Durability,
     synchronous: Durability,
-    wake: Wake,
-    task_wake: Wake,
+    bells: Bells,
     /// The latest that a claim came with, since the clock was last set back.
     pub(super) clock: DateTime<Utc>,
 }
 
-/// Which bells to ring once the commit is through.
+/// The bells of a store.
+pub(super) struct Bells {
+    pub(super) deliveries: Wake,
+    pub(super) intake: Wake,
+    pub(super) tasks: Wake,
+}
+
+/// Which of them to ring once the commit is through.
 #[derive(Default)]
 pub(super) struct Rings {
     pub(super) deliveries: bool,
+    pub(super) intake: bool,
     pub(super) tasks: bool,
 }
 
@@ -105,7 +112,7 @@ where
 }
 
 impl Core {
-    pub(super) fn new(conn: Database, settings: Settings, wake: Wake, task_wake: Wake) -> Self {
+    pub(super) fn new(conn: Database, settings: Settings, bells: Bells) -> Self {
         let durability = settings.durability;
         Self {
             conn,
@@ -115,8 +122,7 @@ impl Core {
             rings: Rings::default(),
             durability,
             synchronous: durability,
-            wake,
-            task_wake,
+            bells,
             clock: DateTime::<Utc>::MIN_UTC,
         }
     }
@@ -210,10 +216,13 @@ impl Core {
     fn ring(&mut self) {
         let rings = std::mem::take(&mut self.rings);
         if rings.deliveries {
-            self.wake.ring();
+            self.bells.deliveries.ring();
+        }
+        if rings.intake {
+            self.bells.intake.ring();
         }
         if rings.tasks {
-            self.task_wake.ring();
+            self.bells.tasks.ring();
         }
     }
 }

@@ -18,14 +18,13 @@ impl Database {
     /// key is new to the file, it encrypts from now on, here and in all other processes.
     pub(super) fn unlock(mut conn: Connection, keys: EncryptionKeys) -> Result<Self, Fault> {
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut vault = Vault::new(keys);
-        let first = vault.current();
-        check(&tx, &vault)?;
+        let first = Vault::new(keys.clone());
+        check(&tx, &first)?;
         tx.execute(
             "INSERT INTO encryption_keys (id) VALUES (?1) ON CONFLICT (id) DO NOTHING",
-            [first.to_bytes()],
+            [first.current().to_bytes()],
         )?;
-        vault.switch_to(latest(&tx)?);
+        let vault = vault(&tx, keys)?;
         tx.commit()?;
         Ok(Self { conn, vault })
     }
@@ -87,6 +86,14 @@ impl Database {
         let anew = self.vault.anew(Place { column, row }, sealed);
         anew.map_err(|_| Fault::Unreadable(column))
     }
+}
+
+/// What encrypts in a transaction on this connection, which need not be the store's.
+pub(super) fn vault(conn: &Connection, keys: EncryptionKeys) -> Result<Vault, Fault> {
+    let mut vault = Vault::new(keys);
+    check(conn, &vault)?;
+    vault.switch_to(latest(conn)?);
+    Ok(vault)
 }
 
 /// Whether each key that the file names is at hand.

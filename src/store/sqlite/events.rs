@@ -1,12 +1,12 @@
 //! Events, and taking them in with their deliveries.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::HeaderValue;
+use rusqlite::Row;
 
-use super::codec::{ending, floor, header_lines, headers, limit, state_words, whole};
+use super::codec::{EventParts, ending, floor, header_lines, limit, state_words, whole};
 use super::contents;
 use super::core::{advance, last};
 use super::database::Database;
@@ -15,7 +15,7 @@ use super::holds;
 use super::lanes::Lanes;
 use super::words::{Role, WordNo, Words};
 use crate::delivery::{DeadReason, Event, Fingerprint, State, Target};
-use crate::id::{DeliveryId, EventId, EventType, Scope, Subject};
+use crate::id::{DeliveryId, Subject};
 use crate::store::holds::moved_with;
 use crate::store::{Enqueued, NewDelivery, NewEvent};
 
@@ -44,7 +44,7 @@ impl From<NewEvent> for Prepared {
 pub(super) fn enqueue(
     conn: &Database,
     words: &mut Words,
-    events: &[Prepared],
+    events: &[impl Borrow<Prepared>],
     now: DateTime<Utc>,
 ) -> Result<(Vec<Enqueued>, bool), Fault> {
     let now = whole(now);
@@ -53,6 +53,7 @@ pub(super) fn enqueue(
     let mut lanes = Lanes::new(conn, now);
     let mut answers = Vec::with_capacity(events.len());
     for new in events {
+        let new: &Prepared = new.borrow();
         let Some(event) = insert_event(conn, new, next_id, now)? else {
             answers.push(known(conn, new)?);
             continue;
@@ -77,7 +78,11 @@ pub(super) fn enqueue(
     if next_id > first_id {
         advance(conn, "delivery", next_id - first_id)?;
     }
-    let enqueued = events.iter().map(|new| new.deliveries.len()).sum();
+    let enqueued = events.iter().map(|new| {
+        let new: &Prepared = new.borrow();
+        new.deliveries.len()
+    });
+    let enqueued = enqueued.sum();
     holds::move_held(conn, &mut lanes, moved_with(enqueued))?;
     Ok((answers, lanes.requeue()?))
 }
@@ -204,41 +209,26 @@ pub(super) fn event(conn: &Database, id: i64) -> Result<Arc<Event>, Fault> {
     )?;
     let mut rows = select.query([id])?;
     let row = rows.next()?.ok_or(Fault::Unreadable("event"))?;
-    let text = |column| Ok::<_, Fault>(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?);
-    let mut event = Event::builder(
-        Scope::new(text(0)?),
-        EventId::new(text(1)?),
-        EventType::new(text(2)?),
-    );
-    let optional = |column| {
-        Ok::<_, Fault>(
-            row.get_ref(column)?
-                .as_str_or_null()
-                .map_err(rusqlite::Error::from)?,
-        )
+    let (scope, id) = (text(row, 0)?, text(row, 1)?);
+    let identity = [scope.as_bytes(), id.as_bytes()];
+    let parts = EventParts {
+        scope,
+        id,
+        kind: text(row, 2)?,
+        subject: row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)?,
+        media_type: bytes(row, 4)?,
+        header_lines: conn.open(HEADERS, &identity, bytes(row, 5)?)?,
+        body: conn.open(BODY, &identity, bytes(row, 6)?)?,
     };
-    if let Some(subject) = optional(3)? {
-        event = event.subject(Subject::new(subject));
-    }
-    let bytes = |column| {
-        Ok::<_, Fault>(
-            row.get_ref(column)?
-                .as_blob_or_null()
-                .map_err(rusqlite::Error::from)?,
-        )
-    };
-    let media_type = HeaderValue::from_bytes(bytes(4)?.unwrap_or_default())
-        .map_err(|_| Fault::Unreadable("media_type"))?;
-    let identity = [text(0)?.as_bytes(), text(1)?.as_bytes()];
-    let body = conn.open(BODY, &identity, bytes(6)?.unwrap_or_default())?;
-    event = event.body(media_type, Bytes::from(body));
-    let lines = conn.open(HEADERS, &identity, bytes(5)?.unwrap_or_default())?;
-    for header in headers(&lines) {
-        let (name, value) = header?;
-        event = event.header(name, value);
-    }
-    event
-        .build()
-        .map(Arc::new)
-        .map_err(|_| Fault::Unreadable("event"))
+    Ok(Arc::new(parts.event()?))
+}
+
+pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, Fault> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
+}
+
+/// Bytes; none, where nothing is.
+pub(super) fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], Fault> {
+    let bytes = row.get_ref(column)?.as_blob_or_null();
+    Ok(bytes.map_err(rusqlite::Error::from)?.unwrap_or_default())
 }

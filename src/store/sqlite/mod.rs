@@ -34,6 +34,7 @@
 //!
 //! - auth records (all but id and name) and webhooks (all but id and scope), since their URLs may hold secrets;
 //! - of events the body, the headers and the fingerprint; bodies that deliveries have of their own;
+//! - of what was submitted and not yet taken in the body and the headers;
 //! - URLs given with calls, and how to send to them;
 //! - the beginnings of answers that history keeps;
 //! - of tasks the input, the progress, the results, the description of a failure, and all three URIs.
@@ -116,6 +117,7 @@ mod filing;
 mod history;
 mod holds;
 mod inspect;
+mod intake;
 mod lanes;
 mod purge;
 mod registrations;
@@ -136,7 +138,7 @@ use rusqlite::Connection;
 use self::anew::Pass;
 pub use self::connection::Durability;
 use self::connection::Settings;
-use self::core::{Access, Core, Submitted};
+use self::core::{Access, Bells, Core, Submitted};
 use self::database::Database;
 use self::fault::Fault;
 use self::runner::Runner;
@@ -151,7 +153,9 @@ use super::{EncryptionKeys, StoreError, StoreErrorKind, Wake};
 #[derive(Clone)]
 pub struct SqliteStore {
     runner: Arc<Runner>,
+    keys: EncryptionKeys,
     wake: Wake,
+    intake_wake: Wake,
     task_wake: Wake,
 }
 
@@ -345,9 +349,14 @@ impl SqliteStoreBuilder {
     }
 
     fn store(self, conn: Connection, keys: EncryptionKeys) -> Result<SqliteStore, Fault> {
-        let conn = Database::unlock(conn, keys)?;
-        let (wake, task_wake) = (Wake::default(), Wake::default());
-        let core = Core::new(conn, self.settings, wake.clone(), task_wake.clone());
+        let conn = Database::unlock(conn, keys.clone())?;
+        let (wake, intake_wake, task_wake) = (Wake::default(), Wake::default(), Wake::default());
+        let bells = Bells {
+            deliveries: wake.clone(),
+            intake: intake_wake.clone(),
+            tasks: task_wake.clone(),
+        };
+        let core = Core::new(conn, self.settings, bells);
         let runner = if self.inline {
             Runner::inline(core)
         } else {
@@ -355,7 +364,9 @@ impl SqliteStoreBuilder {
         };
         Ok(SqliteStore {
             runner: Arc::new(runner),
+            keys,
             wake,
+            intake_wake,
             task_wake,
         })
     }

@@ -5,7 +5,7 @@ CREATE TABLE counters (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO counters (name, value) VALUES ('delivery', 0), ('number', 0), ('turn', 0), ('seen', 0), ('task', 0), ('window', 0);
+INSERT INTO counters (name, value) VALUES ('delivery', 0), ('number', 0), ('turn', 0), ('seen', 0), ('task', 0), ('window', 0), ('submission', 0);
 
 -- What is marked "encrypted" is kept under one of these keys; the id of eight zero bytes stands for none. The last encrypts.
 CREATE TABLE encryption_keys (
@@ -52,6 +52,21 @@ CREATE TABLE events (
 ) STRICT;
 CREATE UNIQUE INDEX events_by_id ON events (scope, event_id);
 CREATE INDEX events_bare ON events (bare_since) WHERE bare_since IS NOT NULL;
+
+-- Events that were submitted in transactions of applications' own, until they are taken in.
+CREATE TABLE intake (
+    number     INTEGER PRIMARY KEY,
+    scope      TEXT NOT NULL,
+    event_id   TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    subject    TEXT,
+    media_type BLOB NOT NULL,
+    headers    BLOB,          -- encrypted: lines of `name: value`
+    body       BLOB NOT NULL, -- encrypted
+    set_aside  TEXT           -- why it was: conflict, unusable
+) STRICT;
+CREATE INDEX intake_waiting ON intake (number) WHERE set_aside IS NULL;
+CREATE INDEX intake_set_aside ON intake (number) WHERE set_aside IS NOT NULL;
 
 CREATE TABLE lanes (
     id               INTEGER PRIMARY KEY,

@@ -12,14 +12,14 @@ use super::core::advance;
 use super::events::{self, Prepared};
 use super::filing;
 use super::tasks::TaskFinish;
-use crate::delivery::{Attempt, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
+use crate::delivery::{Attempt, Event, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeadReplayed, DeliveryRecord, DeliveryStore,
-    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Purged, Release, ReplayDead,
-    Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch,
-    Switched, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore,
-    WindowNo,
+    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, IntakeStore, NewEvent, NewTask, Purged, Release,
+    ReplayDead, Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, SetAside, Settled, Settlement,
+    StoreError, Submission, SubmissionNo, Switch, Switched, TakeChunk, TakeIn, TakenIn, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -208,6 +208,41 @@ impl DigestStore for SqliteStore {
         let notification = Prepared::from(notification);
         self.writes(move |core| core.take_chunk(window, number, &through, &notification, now))
             .await
+    }
+}
+
+#[async_trait]
+impl IntakeStore for SqliteStore {
+    async fn submit(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        self.writes(move |core| core.submit(&events)).await
+    }
+
+    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError> {
+        self.reads(move |core| core.submissions(max)).await
+    }
+
+    async fn take_in(&self, taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError> {
+        let taking: Vec<_> = taking
+            .into_iter()
+            .map(|taking| (taking.number, taking.event.map(Prepared::from)))
+            .collect();
+        self.writes(move |core| core.take_in(&taking, now)).await
+    }
+
+    async fn set_aside(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<(Submission, SetAside)>, StoreError> {
+        self.reads(move |core| core.set_aside(after, max)).await
+    }
+
+    async fn discard(&self, number: SubmissionNo) -> Result<bool, StoreError> {
+        self.writes(move |core| core.discard(number)).await
+    }
+
+    fn intake_wake(&self) -> &Wake {
+        &self.intake_wake
     }
 }
 

@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::FaultyStore;
-use crate::delivery::{Attempt, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
+use crate::delivery::{Attempt, Event, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeadReplayed, DeliveryRecord, DeliveryStore,
-    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Purged, Release, ReplayDead,
-    Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, Settled, Settlement, StoreError, Switch,
-    Switched, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore,
-    WindowNo,
+    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, IntakeStore, NewEvent, NewTask, Purged, Release,
+    ReplayDead, Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, SetAside, Settled, Settlement,
+    StoreError, Submission, SubmissionNo, Switch, Switched, TakeChunk, TakeIn, TakenIn, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -235,6 +235,38 @@ impl<S: Inspect + ?Sized> Inspect for FaultyStore<S> {
     ) -> Result<Purged, StoreError> {
         self.through("purge", || self.store.purge(retention, max, now))
             .await
+    }
+}
+
+#[async_trait]
+impl<S: IntakeStore + ?Sized> IntakeStore for FaultyStore<S> {
+    async fn submit(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        self.through("submit", || self.store.submit(events)).await
+    }
+
+    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError> {
+        self.through("submissions", || self.store.submissions(max)).await
+    }
+
+    async fn take_in(&self, taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError> {
+        self.through("take_in", || self.store.take_in(taking, now)).await
+    }
+
+    async fn set_aside(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<(Submission, SetAside)>, StoreError> {
+        self.through("set_aside", || self.store.set_aside(after, max))
+            .await
+    }
+
+    async fn discard(&self, number: SubmissionNo) -> Result<bool, StoreError> {
+        self.through("discard", || self.store.discard(number)).await
+    }
+
+    fn intake_wake(&self) -> &Wake {
+        self.store.intake_wake()
     }
 }
 

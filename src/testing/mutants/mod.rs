@@ -16,6 +16,7 @@
 //! ```
 
 mod digests;
+mod intake;
 mod lanes;
 mod notes;
 mod store;
@@ -182,6 +183,16 @@ mutants! {
     ChunkTakenTwice = "chunk-taken-twice",
     /// Says that the next window ends an hour after it does.
     WindowEndLate = "window-end-late",
+    /// Submits a batch the other way round.
+    SubmissionsReversed = "submissions-reversed",
+    /// Takes a submission in without its deliveries.
+    SubmissionForgotten = "submission-forgotten",
+    /// Enqueues what was submitted and leaves it where it was.
+    SubmissionLeftBehind = "submission-left-behind",
+    /// Enqueues for whoever takes in what is taken in already.
+    SubmissionTakenTwice = "submission-taken-twice",
+    /// Removes what cannot be enqueued.
+    SetAsideForgotten = "set-aside-forgotten",
     /// Stores a task's end without its callback.
     CallbackForgotten = "callback-forgotten",
     /// Finishes a task whatever fence it is given.

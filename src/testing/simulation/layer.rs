@@ -7,14 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::delivery::{Attempt, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
+use crate::delivery::{Attempt, Event, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
 use crate::id::{AuthId, DeliveryId, EventId, EventType, Fence, Scope, TaskId, WebhookId};
 use crate::store::{
     AuthRecord, Chunk, ClaimRequest, Claimed, ClaimedTask, DeadReplayed, DeliveryRecord, DeliveryStore,
-    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, NewEvent, NewTask, Purged, Release, ReplayDead,
-    Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, Settled, Settlement, Store, StoreError, Switch,
-    Switched, TakeChunk, TaskPause, TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore,
-    WindowNo,
+    DigestStore, Enqueued, FailingWebhook, HoldKey, Inspect, IntakeStore, NewEvent, NewTask, Purged, Release,
+    ReplayDead, Replayed, Saved, SealedWindow, Seen, SeenKey, SeenStore, SetAside, Settled, Settlement,
+    Store, StoreError, Submission, SubmissionNo, Switch, Switched, TakeChunk, TakeIn, TakenIn, TaskPause,
+    TaskRecord, TaskSettlement, TaskStore, Update, Wake, WebhookStore, WindowNo,
 };
 use crate::task::TaskProgress;
 
@@ -354,6 +354,37 @@ impl<H: Hooks> Inspect for Layered<H> {
         now: DateTime<Utc>,
     ) -> Result<Purged, StoreError> {
         self.inner.purge(retention, max, now).await
+    }
+}
+
+#[async_trait]
+impl<H: Hooks> IntakeStore for Layered<H> {
+    async fn submit(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        self.inner.submit(events).await
+    }
+
+    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError> {
+        self.inner.submissions(max).await
+    }
+
+    async fn take_in(&self, taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError> {
+        self.inner.take_in(taking, now).await
+    }
+
+    async fn set_aside(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<(Submission, SetAside)>, StoreError> {
+        self.inner.set_aside(after, max).await
+    }
+
+    async fn discard(&self, number: SubmissionNo) -> Result<bool, StoreError> {
+        self.inner.discard(number).await
+    }
+
+    fn intake_wake(&self) -> &Wake {
+        self.inner.intake_wake()
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
 
 use super::scene::*;
 use super::{Store, Violation, ensure, equal};
@@ -246,31 +245,7 @@ pub async fn what_is_enqueued_is_due_at_once(store: &dyn Store) -> Result<(), Vi
 /// Bodies are bytes, headers keep all their values, ids keep every character.
 pub async fn everything_is_kept_byte_for_byte(store: &dyn Store) -> Result<(), Violation> {
     save(store, webhook("a"), at(0)).await?;
-    let header = HeaderName::from_static;
-    let latin = HeaderValue::from_bytes(b"caf\xe9").unwrap_or_else(|_| HeaderValue::from_static("cafe"));
-    let builders = [
-        Event::builder("scope", "bytes", "kind").body(
-            HeaderValue::from_static("application/octet-stream"),
-            (0..=255).collect::<Vec<u8>>(),
-        ),
-        Event::builder("scope", "empty", "kind").body(HeaderValue::from_static("text/plain"), ""),
-        Event::builder("scope", "headers", "kind")
-            .json(b"{}".as_slice())
-            .header(header("x-one"), HeaderValue::from_static("b"))
-            .header(header("x-two"), latin)
-            .header(header("x-one"), HeaderValue::from_static("a"))
-            .header(header("x-none"), HeaderValue::from_static("")),
-        Event::builder(
-            "scope",
-            "ein Ort / mit 'Zeichen'; \"und\" %_ \u{1f514}\u{301}",
-            "kind é",
-        )
-        .subject("")
-        .json(b"\xff\xfe{\"not\":\"utf-8\"}".as_slice()),
-        Event::builder("scope", "large", "kind").json(vec![b'x'; 1 << 20]),
-    ];
-    for builder in builders {
-        let event = builder.build().expect("the checks' own events are whole");
+    for event in odd_events() {
         let id = only(enqueue_event(store, new(event.clone(), vec![to_webhook("a")]), at(0)).await?)?;
         equal(
             "an event is read back equal",

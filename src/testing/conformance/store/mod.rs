@@ -10,6 +10,7 @@ pub mod extremes;
 pub mod failing;
 pub mod history;
 pub mod holds;
+pub mod intake;
 pub mod lanes;
 pub mod leases;
 pub mod lists;
@@ -199,6 +200,13 @@ checks! {
         a_clock_set_back_stops_nothing,
         the_next_end_is_never_too_late,
         the_ends_of_time_are_instants;
+    intake:
+        what_is_submitted_is_taken_in_whole,
+        submissions_come_in_order,
+        a_submission_is_taken_in_once,
+        a_submitted_duplicate_adds_nothing,
+        what_cannot_be_enqueued_is_set_aside,
+        the_bells_ring;
     lists:
         webhooks_come_in_pages,
         auth_records_come_in_pages,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{Store, Violation, ensure};
 use crate::delivery::{
@@ -106,6 +106,35 @@ pub(super) fn event(id: &str) -> Event {
     let body = format!("{{\"id\":\"{id}\"}}");
     let event = Event::builder("scope", id, "kind").json(body).build();
     event.expect("the checks' own events are whole")
+}
+
+/// Events of which every byte must come through.
+pub(super) fn odd_events() -> Vec<Event> {
+    let header = HeaderName::from_static;
+    let latin = HeaderValue::from_bytes(b"caf\xe9").unwrap_or_else(|_| HeaderValue::from_static("cafe"));
+    let builders = [
+        Event::builder("scope", "bytes", "kind").body(
+            HeaderValue::from_static("application/octet-stream"),
+            (0..=255).collect::<Vec<u8>>(),
+        ),
+        Event::builder("scope", "empty", "kind").body(HeaderValue::from_static("text/plain"), ""),
+        Event::builder("scope", "headers", "kind")
+            .json(b"{}".as_slice())
+            .header(header("x-one"), HeaderValue::from_static("b"))
+            .header(header("x-two"), latin)
+            .header(header("x-one"), HeaderValue::from_static("a"))
+            .header(header("x-none"), HeaderValue::from_static("")),
+        Event::builder(
+            "scope",
+            "ein Ort / mit 'Zeichen'; \"und\" %_ \u{1f514}\u{301}",
+            "kind é",
+        )
+        .subject("")
+        .json(b"\xff\xfe{\"not\":\"utf-8\"}".as_slice()),
+        Event::builder("scope", "large", "kind").json(vec![b'x'; 1 << 20]),
+    ];
+    let built = builders.map(|builder| builder.build().expect("the checks' own events are whole"));
+    built.into()
 }
 
 pub(super) fn to(target: Target) -> NewDelivery {
