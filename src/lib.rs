@@ -43,6 +43,9 @@
 //! | know when to try again, and no more | [`retry::Schedule`] | none |
 //! | test what you build on it, or a part of your own | `testing`: manual time, scripted senders, stores that fail, conformance suites, the simulation | `testing` |
 //!
+//! How it is done, from one end to the other, is in the [guides](guide/index.html): receiving from each provider, sending,
+//! asynchronous calls, many machines, operating, parts of your own, security, and what else there is.
+//!
 //! The modules stand on four floors, and none uses one above its own: small values ([`id`], [`json`], [`secret`],
 //! [`time`], [`url`]); rules and data without async, clock, randomness or I/O ([`delivery`], [`provider`], [`retry`],
 //! [`signature`], [`task`]); seams to the outside and their adapters ([`auth`], [`store`], [`system`],
@@ -137,6 +140,10 @@ pub mod receive;
 
 #[cfg(feature = "testing")]
 pub mod testing;
+
+// In the documentation alone.
+#[cfg(all(any(doc, doctest), feature = "full"))]
+pub mod guide;
 
 /// The programs in the README, run as they stand.
 #[cfg(doctest)]
