@@ -5,7 +5,10 @@
 mod conformance;
 mod intake;
 mod lanes;
+mod mutants;
+mod page;
 mod server;
+mod stories;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -15,5 +18,8 @@ fn main() {
     trials.extend(conformance::trials());
     trials.extend(intake::trials());
     trials.extend(lanes::trials());
+    trials.extend(mutants::trials());
+    trials.extend(page::trials());
+    trials.extend(stories::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

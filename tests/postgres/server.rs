@@ -19,7 +19,6 @@ pub(crate) fn trial<F>(name: impl Into<String>, test: impl FnOnce(Server) -> F +
 where
     F: Future<Output = ()>,
 {
-    let is_there = std::env::var_os(URL).is_some();
     let run = move || {
         let runtime = runtime();
         let server = Server::new();
@@ -34,7 +33,7 @@ where
             Failed::from(text.unwrap_or("a panic"))
         })
     };
-    Trial::test(name, run).with_ignored_flag(!is_there)
+    Trial::test(name, run).with_ignored_flag(!is_there())
 }
 
 /// The key that every test encrypts with.
@@ -42,7 +41,12 @@ pub(crate) fn key() -> EncryptionKey {
     EncryptionKey::new([7; 32])
 }
 
-fn runtime() -> Runtime {
+/// Whether there is a server to run tests on.
+pub(crate) fn is_there() -> bool {
+    std::env::var_os(URL).is_some()
+}
+
+pub(crate) fn runtime() -> Runtime {
     Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -58,10 +62,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let number = SCHEMAS.fetch_add(1, Ordering::SeqCst);
+        let mut config: Config = std::env::var(URL).unwrap().parse().unwrap();
+        // What tests write need not outlive the server.
+        config.options("-c synchronous_commit=off");
         Self {
-            config: std::env::var(URL).unwrap().parse().unwrap(),
+            config,
             schema: format!("ringback_test_{}_{number}", process::id())
                 .parse()
                 .unwrap(),
@@ -88,7 +95,7 @@ impl Server {
         client
     }
 
-    async fn drop_schema(&self) {
+    pub(crate) async fn drop_schema(&self) {
         let drop = format!("DROP SCHEMA IF EXISTS \"{}\" CASCADE", self.schema);
         self.client().await.batch_execute(&drop).await.unwrap();
     }

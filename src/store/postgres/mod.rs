@@ -58,6 +58,7 @@ pub struct PostgresStore {
     clock: ServerClock,
     is_too_new: Arc<AtomicBool>,
     runtime: Handle,
+    inline: bool,
     _keeper: Arc<Keeper>,
 }
 
@@ -126,7 +127,11 @@ impl PostgresStore {
             return Err(StoreError::new(StoreErrorKind::TooNew));
         }
         let call = self.runtime.spawn(work(Arc::clone(&self.database)));
-        match call.await {
+        let ended = match self.inline {
+            true => self.runtime.block_on(call),
+            false => call.await,
+        };
+        match ended {
             Ok(result) => result.map_err(StoreError::from),
             Err(ended) if ended.is_panic() => Err(StoreError::new(StoreErrorKind::Unknown)),
             Err(_) => Err(StoreError::new(StoreErrorKind::Closed)), // with the runtime
@@ -147,6 +152,7 @@ pub struct PostgresStoreBuilder {
     schema: SchemaName,
     connections: usize,
     patience: Duration,
+    inline: bool,
 }
 
 impl Default for PostgresStoreBuilder {
@@ -155,6 +161,7 @@ impl Default for PostgresStoreBuilder {
             schema: SchemaName::default(),
             connections: 8,
             patience: Duration::from_secs(10),
+            inline: false,
         }
     }
 }
@@ -176,6 +183,14 @@ impl PostgresStoreBuilder {
     /// How long to wait for a connection before a call fails with [`StoreErrorKind::Unavailable`]. Default: 10 seconds.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Has each call block whoever polls it first until it is answered. Then what happens depends on nothing but the calls
+    /// and their order, which is what simulations need; a service must not do it. Calls are to be polled outside of the
+    /// runtime that the store was made on, which needs threads of its own; inside of it they panic.
+    pub fn inline(mut self) -> Self {
+        self.inline = true;
         self
     }
 
@@ -261,6 +276,7 @@ impl PostgresStoreBuilder {
             clock,
             is_too_new,
             runtime: Handle::current(),
+            inline: self.inline,
             _keeper: Arc::new(Keeper::start(kept, dial)),
         })
     }

@@ -80,7 +80,6 @@ fn told(stage: &Stage) -> Vec<Told> {
     stage.sent().iter().map(read).collect()
 }
 
-#[test]
 fn five_thousand_users_of_one_window_make_three_notifications() {
     for on in On::ALL {
         let mut stage = stage(on, crew, |_| StatusCode::OK);
@@ -108,7 +107,6 @@ fn five_thousand_users_of_one_window_make_three_notifications() {
     }
 }
 
-#[test]
 fn five_thousand_updates_of_three_users_make_one_notification_of_three() {
     for on in On::ALL {
         let mut stage = stage(on, crew, |_| StatusCode::OK);
@@ -122,7 +120,6 @@ fn five_thousand_updates_of_three_users_make_one_notification_of_three() {
     }
 }
 
-#[test]
 fn nothing_is_sent_for_a_window_without_updates() {
     for on in On::ALL {
         let mut stage = stage(on, crew, |_| StatusCode::OK);
@@ -144,7 +141,6 @@ fn nothing_is_sent_for_a_window_without_updates() {
     }
 }
 
-#[test]
 fn a_refused_notification_is_tried_again_at_yodlees_marks() {
     for on in On::ALL {
         let up_from = minutes(15 + 21);
@@ -177,9 +173,8 @@ fn a_refused_notification_is_tried_again_at_yodlees_marks() {
     }
 }
 
-#[test]
 fn a_notification_that_is_never_accepted_ends_after_minute_1280() {
-    let mut stage = stage(On::Sqlite, crew, |_| StatusCode::SERVICE_UNAVAILABLE);
+    let mut stage = stage(On::ALL[0], crew, |_| StatusCode::SERVICE_UNAVAILABLE);
     record(&stage, users(0, 1));
     stage.run_until(minutes(15 + 2_600));
     let marks = [0, 10, 20, 40, 80, 160, 320, 640, 1_280].map(|mark| minutes(15 + mark));
@@ -191,7 +186,6 @@ fn a_notification_that_is_never_accepted_ends_after_minute_1280() {
     assert_eq!(deliveries[0].state, State::Dead(DeadReason::Exhausted));
 }
 
-#[test]
 fn crashes_and_rivals_tell_each_user_once_for_each_window() {
     for (on, seed) in On::ALL
         .into_iter()
@@ -232,7 +226,6 @@ fn crashes_and_rivals_tell_each_user_once_for_each_window() {
     }
 }
 
-#[test]
 fn scopes_have_windows_of_their_own_and_nobody_need_listen() {
     for on in On::ALL {
         let mut stage = stage(on, crew, |_| StatusCode::OK);
@@ -272,11 +265,10 @@ impl DigestForm for Picky {
     }
 }
 
-#[test]
 fn a_form_that_panics_holds_up_its_window_and_nothing_else() {
     let digest = || Digest::new("picky", Interval::QUARTER_HOUR, Picky);
     let ok = |_: &Request<Bytes>, _| Reply::status(StatusCode::OK);
-    let mut stage = Stage::with(On::Memory, ok, move |builder| builder.digest(digest()), crew);
+    let mut stage = Stage::with(On::ALL[0], ok, move |builder| builder.digest(digest()), crew);
     stage.register("w", "yodlee");
     for scope in ["bad", "s"] {
         stage
@@ -289,4 +281,15 @@ fn a_form_that_panics_holds_up_its_window_and_nothing_else() {
         .unwrap();
     stage.run_until(minutes(60));
     assert_eq!(stage.sent_at(), [15, 45].map(|minute| minutes(minute) + STEP));
+}
+
+stories! {
+    five_thousand_users_of_one_window_make_three_notifications,
+    five_thousand_updates_of_three_users_make_one_notification_of_three,
+    nothing_is_sent_for_a_window_without_updates,
+    a_refused_notification_is_tried_again_at_yodlees_marks,
+    a_notification_that_is_never_accepted_ends_after_minute_1280,
+    crashes_and_rivals_tell_each_user_once_for_each_window,
+    scopes_have_windows_of_their_own_and_nobody_need_listen,
+    a_form_that_panics_holds_up_its_window_and_nothing_else,
 }

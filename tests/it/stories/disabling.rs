@@ -64,7 +64,6 @@ fn told(heard: &Heard) -> Vec<(Duration, &'static str)> {
     short.collect()
 }
 
-#[test]
 fn notice_is_given_at_half_time_then_it_is_disabled_and_one_call_enables_it_again() {
     for on in On::ALL {
         let (mut stage, heard) = stage(on, |now| match now < minutes(200) {
@@ -118,7 +117,6 @@ fn notice_is_given_at_half_time_then_it_is_disabled_and_one_call_enables_it_agai
     }
 }
 
-#[test]
 fn a_success_in_time_is_a_recovery_and_the_time_starts_anew() {
     for on in On::ALL {
         let (mut stage, heard) = stage(on, |now| match now == minutes(80) {
@@ -141,7 +139,6 @@ fn a_success_in_time_is_a_recovery_and_the_time_starts_anew() {
     }
 }
 
-#[test]
 fn whatever_crashes_a_webhook_is_disabled_in_its_time_and_not_before_and_nothing_is_lost() {
     for (on, seed) in On::ALL
         .into_iter()
@@ -185,7 +182,6 @@ fn whatever_crashes_a_webhook_is_disabled_in_its_time_and_not_before_and_nothing
     }
 }
 
-#[test]
 fn listeners_are_warned_of_bad_health_once_and_told_when_it_is_over() {
     for on in On::ALL {
         let (mut stage, heard) = stage(on, |now| match now < minutes(10) {
@@ -221,9 +217,8 @@ fn listeners_are_warned_of_bad_health_once_and_told_when_it_is_over() {
     }
 }
 
-#[test]
 fn powens_webhooks_are_never_disabled_by_the_engine() {
-    let (stage, _) = stage(On::Memory, |_| StatusCode::OK);
+    let (stage, _) = stage(On::ALL[0], |_| StatusCode::OK);
     for rule in [
         AutoDisable::never().after(minutes(1)),
         AutoDisable::never().when_gone(),
@@ -236,4 +231,12 @@ fn powens_webhooks_are_never_disabled_by_the_engine() {
             matches!(refused, Err(RegisterError::NeverDisabled(profile)) if profile.as_str() == "powens")
         );
     }
+}
+
+stories! {
+    notice_is_given_at_half_time_then_it_is_disabled_and_one_call_enables_it_again,
+    a_success_in_time_is_a_recovery_and_the_time_starts_anew,
+    whatever_crashes_a_webhook_is_disabled_in_its_time_and_not_before_and_nothing_is_lost,
+    listeners_are_warned_of_bad_health_once_and_told_when_it_is_over,
+    powens_webhooks_are_never_disabled_by_the_engine,
 }

@@ -36,7 +36,6 @@ fn run(at: Duration, numbers: std::ops::Range<usize>) -> impl Iterator<Item = (D
     numbers.map(move |number| (at, number))
 }
 
-#[test]
 fn a_dead_webhook_stops_runs_at_10_failures_and_gets_all_of_it_once_it_lives() {
     for on in On::ALL {
         let mut stage = Stage::new(on, |_, now| match now < minutes(12) {
@@ -57,7 +56,6 @@ fn a_dead_webhook_stops_runs_at_10_failures_and_gets_all_of_it_once_it_lives() {
     }
 }
 
-#[test]
 fn two_timeouts_stop_a_run() {
     for on in On::ALL {
         let mut stage = Stage::new(on, |_, now| match now < minutes(7) {
@@ -76,7 +74,6 @@ fn two_timeouts_stop_a_run() {
     }
 }
 
-#[test]
 fn a_first_send_goes_at_once_and_does_not_count_in_a_run() {
     for on in On::ALL {
         let mut stage = Stage::new(on, |_, _| {
@@ -105,7 +102,6 @@ fn a_first_send_goes_at_once_and_does_not_count_in_a_run() {
 }
 
 /// The dead webhook's story with a crew that crashes: nothing is lost, and whatever runs took never overlaps.
-#[test]
 fn crashes_make_no_run_overlap_another_and_lose_nothing() {
     for on in On::ALL {
         for seed in 0..12 {
@@ -137,4 +133,11 @@ fn crashes_make_no_run_overlap_another_and_lose_nothing() {
             assert!(crashed > 0, "seed {seed}: no run was crashed into");
         }
     }
+}
+
+stories! {
+    a_dead_webhook_stops_runs_at_10_failures_and_gets_all_of_it_once_it_lives,
+    two_timeouts_stop_a_run,
+    a_first_send_goes_at_once_and_does_not_count_in_a_run,
+    crashes_make_no_run_overlap_another_and_lose_nothing,
 }

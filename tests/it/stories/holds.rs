@@ -63,7 +63,6 @@ fn slowly(_: &Request<Bytes>, _: Duration) -> Reply {
     Reply::status(StatusCode::OK).after(seconds(2))
 }
 
-#[test]
 fn a_5_hour_unsubscription_replays_everything() {
     for on in On::ALL {
         let (stage, states) = unsubscribed_for(Stage::new(on, accepts), 5, minutes(1));
@@ -73,7 +72,6 @@ fn a_5_hour_unsubscription_replays_everything() {
     }
 }
 
-#[test]
 fn an_8_hour_unsubscription_replays_the_last_6_hours() {
     for on in On::ALL {
         let (stage, states) = unsubscribed_for(Stage::new(on, accepts), 8, minutes(1));
@@ -84,7 +82,6 @@ fn an_8_hour_unsubscription_replays_the_last_6_hours() {
     }
 }
 
-#[test]
 fn unsubscriptions_end_the_same_through_crashes() {
     for on in On::ALL {
         for seed in 0..10 {
@@ -141,7 +138,6 @@ fn arrivals(stage: &Stage) -> Vec<(u64, Duration)> {
     arrivals
 }
 
-#[test]
 fn a_temporary_users_events_arrive_in_order_once_permanent() {
     for on in On::ALL {
         let mut stage = Stage::new(on, accepts);
@@ -160,7 +156,6 @@ fn a_temporary_users_events_arrive_in_order_once_permanent() {
 }
 
 /// In strict order, so that a crash cannot let a later one overtake.
-#[test]
 fn a_temporary_users_events_arrive_in_order_through_crashes() {
     for on in On::ALL {
         for seed in 0..8 {
@@ -177,7 +172,6 @@ fn a_temporary_users_events_arrive_in_order_through_crashes() {
     }
 }
 
-#[test]
 fn a_deleted_users_events_expire() {
     for on in On::ALL {
         let mut stage = Stage::new(on, accepts);
@@ -203,4 +197,13 @@ fn a_deleted_users_events_expire() {
         assert_eq!(stage.delivery(sent).state, State::Delivered);
         assert_eq!(stage.delivery(sent).due, at(minutes(1)));
     }
+}
+
+stories! {
+    a_5_hour_unsubscription_replays_everything,
+    an_8_hour_unsubscription_replays_the_last_6_hours,
+    unsubscriptions_end_the_same_through_crashes,
+    a_temporary_users_events_arrive_in_order_once_permanent,
+    a_temporary_users_events_arrive_in_order_through_crashes,
+    a_deleted_users_events_expire,
 }

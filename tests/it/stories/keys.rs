@@ -58,7 +58,6 @@ fn accepted_at(stage: &mut Stage, scheme: HmacScheme, keys: &[&GeneratedKey], wh
     keys.iter().map(accepts).collect()
 }
 
-#[test]
 fn where_several_signatures_fit_both_keys_sign_until_the_overlap_ends() {
     for on in On::ALL {
         let scheme = HmacScheme::StandardWebhooks;
@@ -85,7 +84,6 @@ fn where_several_signatures_fit_both_keys_sign_until_the_overlap_ends() {
     }
 }
 
-#[test]
 fn where_one_fits_the_new_key_takes_over_when_the_overlap_ends() {
     for (on, scheme) in On::ALL
         .into_iter()
@@ -108,7 +106,6 @@ fn where_one_fits_the_new_key_takes_over_when_the_overlap_ends() {
     }
 }
 
-#[test]
 fn a_retry_is_signed_with_the_key_of_its_own_time() {
     for on in On::ALL {
         let mut stage = Stage::new(on, |_: &Request<_>, now| match now < minutes(10) {
@@ -137,7 +134,6 @@ fn a_retry_is_signed_with_the_key_of_its_own_time() {
     }
 }
 
-#[test]
 fn a_key_is_shown_once_and_its_id_is_never_given_another_by_accident() {
     for (on, scheme) in On::ALL
         .into_iter()
@@ -164,7 +160,6 @@ fn a_key_is_shown_once_and_its_id_is_never_given_another_by_accident() {
     }
 }
 
-#[test]
 fn an_authentication_in_use_is_not_removed_but_can_be_revoked() {
     for on in On::ALL {
         let (mut stage, _) = signed(on, HmacScheme::Truv);
@@ -194,4 +189,12 @@ fn an_authentication_in_use_is_not_removed_but_can_be_revoked() {
         assert!(stage.ask(dispatcher.remove_auth(&"key".into())).unwrap());
         assert!(!stage.ask(dispatcher.remove_auth(&"key".into())).unwrap());
     }
+}
+
+stories! {
+    where_several_signatures_fit_both_keys_sign_until_the_overlap_ends,
+    where_one_fits_the_new_key_takes_over_when_the_overlap_ends,
+    a_retry_is_signed_with_the_key_of_its_own_time,
+    a_key_is_shown_once_and_its_id_is_never_given_another_by_accident,
+    an_authentication_in_use_is_not_removed_but_can_be_revoked,
 }

@@ -48,7 +48,6 @@ fn stage(
     (Stage::with(on, script, settings, worker), heard)
 }
 
-#[test]
 fn listeners_hear_of_deliveries_that_end_and_of_webhooks_that_recover() {
     for on in On::ALL {
         let (mut stage, heard) = stage(on, |_, now| match now < minutes(2) {
@@ -95,7 +94,6 @@ fn listeners_hear_of_deliveries_that_end_and_of_webhooks_that_recover() {
     }
 }
 
-#[test]
 fn a_receiver_that_is_gone_disables_its_webhook_and_the_rest_is_kept() {
     for on in On::ALL {
         let (mut stage, heard) = stage(on, |_, now| match now < minutes(5) {
@@ -137,7 +135,6 @@ fn a_receiver_that_is_gone_disables_its_webhook_and_the_rest_is_kept() {
     }
 }
 
-#[test]
 fn a_test_goes_to_one_webhook_alone_says_what_it_is_and_counts_for_nothing() {
     for on in On::ALL {
         let (mut stage, heard) = stage(on, |request, _| {
@@ -193,7 +190,6 @@ fn a_test_goes_to_one_webhook_alone_says_what_it_is_and_counts_for_nothing() {
     }
 }
 
-#[test]
 fn a_test_that_a_crash_interrupts_is_over() {
     for on in On::ALL {
         let (mut stage, _) = stage(on, |_, _| Reply::hang());
@@ -211,4 +207,11 @@ fn a_test_that_a_crash_interrupts_is_over() {
             State::Dead(DeadReason::Exhausted)
         );
     }
+}
+
+stories! {
+    listeners_hear_of_deliveries_that_end_and_of_webhooks_that_recover,
+    a_receiver_that_is_gone_disables_its_webhook_and_the_rest_is_kept,
+    a_test_goes_to_one_webhook_alone_says_what_it_is_and_counts_for_nothing,
+    a_test_that_a_crash_interrupts_is_over,
 }

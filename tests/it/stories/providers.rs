@@ -35,7 +35,6 @@ fn tell(
     (stage.sent_at(), stage.delivery(id).state)
 }
 
-#[test]
 fn what_failed_in_yodlees_outage_of_21_minutes_is_delivered_at_minute_40() {
     for on in On::ALL {
         let outage = |now| match now < minutes(21) {
@@ -48,7 +47,6 @@ fn what_failed_in_yodlees_outage_of_21_minutes_is_delivered_at_minute_40() {
     }
 }
 
-#[test]
 fn yodlee_discards_at_minute_1280_what_is_never_accepted() {
     let marks = [0, 10, 20, 40, 80, 160, 320, 640, 1280].map(minutes);
     for on in On::ALL {
@@ -62,7 +60,6 @@ fn yodlee_discards_at_minute_1280_what_is_never_accepted() {
     }
 }
 
-#[test]
 fn yodlees_marks_count_from_when_the_first_failure_was_known() {
     let deadline = seconds(15);
     let expected: Vec<_> = [10, 20, 40, 80, 160, 320, 640, 1280]
@@ -75,7 +72,6 @@ fn yodlees_marks_count_from_when_the_first_failure_was_known() {
     }
 }
 
-#[test]
 fn truelayer_gives_up_after_the_sixth_retry() {
     let ranges = [
         (100, 300),
@@ -97,7 +93,6 @@ fn truelayer_gives_up_after_the_sixth_retry() {
     }
 }
 
-#[test]
 fn truv_gives_up_after_the_third_retry() {
     for on in On::ALL {
         let (sent, state) = tell(on, "truv", |_| unavailable(), seconds(90));
@@ -111,7 +106,6 @@ fn truv_gives_up_after_the_third_retry() {
     }
 }
 
-#[test]
 fn standard_webhooks_gives_up_after_the_ninth_retry_or_when_the_receiver_is_gone() {
     let listed = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400].map(seconds);
     for on in On::ALL {
@@ -135,7 +129,6 @@ fn standard_webhooks_gives_up_after_the_ninth_retry_or_when_the_receiver_is_gone
 
 /// Whatever crashes, each attempt follows the one before as the schedule says, and nothing is sent but in an attempt
 /// that history shows.
-#[test]
 fn crashes_change_no_schedule() {
     let mut interrupted = 0;
     for on in On::ALL {
@@ -207,7 +200,6 @@ fn follows(schedule: &Schedule, attempts: &[Attempt], context: &str) {
 }
 
 /// The outage of 21 minutes under crashes: delivered at the first mark after it whose attempt no crash cost.
-#[test]
 fn crashes_delay_yodlees_delivery_to_the_next_mark_at_most() {
     let marks = [10, 20, 40, 80, 160, 320, 640, 1280].map(minutes);
     let mut on_time = 0;
@@ -240,4 +232,15 @@ fn crashes_delay_yodlees_delivery_to_the_next_mark_at_most() {
         on_time += usize::from(delivered && attempts.len() == 4);
     }
     assert!(on_time > 10, "{on_time}");
+}
+
+stories! {
+    what_failed_in_yodlees_outage_of_21_minutes_is_delivered_at_minute_40,
+    yodlee_discards_at_minute_1280_what_is_never_accepted,
+    yodlees_marks_count_from_when_the_first_failure_was_known,
+    truelayer_gives_up_after_the_sixth_retry,
+    truv_gives_up_after_the_third_retry,
+    standard_webhooks_gives_up_after_the_ninth_retry_or_when_the_receiver_is_gone,
+    crashes_change_no_schedule,
+    crashes_delay_yodlees_delivery_to_the_next_mark_at_most,
 }

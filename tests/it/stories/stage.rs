@@ -15,29 +15,15 @@ use ringback::delivery::{Attempt, Event};
 use ringback::engine::{Dispatcher, Engine, EngineBuilder, Registration};
 use ringback::id::DeliveryId;
 use ringback::provider;
-use ringback::store::{DeliveryRecord, MemoryStore, SqliteStore, Store};
+use ringback::store::{DeliveryRecord, Store};
 use ringback::testing::{ManualTime, Reply, ScriptedSender, SeededEntropy};
 use ringback::time::{Clock, after, elapsed};
 
+use super::backing::Backing;
+pub(crate) use super::backing::On;
+
 /// Where everybody's webhooks lead.
 pub(crate) const URL: &str = "https://receiver.example/hook";
-
-/// Which store a story is told on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum On {
-    Memory,
-    Sqlite,
-}
-
-impl On {
-    pub(crate) const ALL: [Self; 2] = [Self::Memory, Self::Sqlite];
-}
-
-#[derive(Clone)]
-enum Backing {
-    Memory(MemoryStore),
-    Sqlite(SqliteStore),
-}
 
 /// Whatever an engine runs in the background: by default one worker.
 pub(crate) type Crew = Vec<Pin<Box<dyn Future<Output = ()> + Send>>>;
@@ -93,10 +79,7 @@ impl Stage {
         let clock = time.clone();
         let script = move |request: &Request<Bytes>| script(request, elapsed(start(), clock.now()));
         let receivers = Arc::new(ScriptedSender::new(Arc::new(time.clone()), script));
-        let store = match on {
-            On::Memory => Backing::Memory(MemoryStore::keeping(1_000_000)),
-            On::Sqlite => Backing::Sqlite(SqliteStore::builder().inline().open_in_memory().unwrap()),
-        };
+        let store = Backing::open(on);
         let engine = engine(&store, &receivers, &time, &settings, 0);
         let mut stage = Self {
             time,
@@ -129,10 +112,7 @@ impl Stage {
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
-        match &self.store {
-            Backing::Memory(store) => store,
-            Backing::Sqlite(store) => store,
-        }
+        self.store.store()
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
@@ -285,10 +265,7 @@ fn engine(
     started: u64,
 ) -> Engine {
     let (receivers, time) = (Arc::clone(receivers), time.clone());
-    let builder = match store.clone() {
-        Backing::Memory(store) => Engine::builder(store, receivers, time),
-        Backing::Sqlite(store) => Engine::builder(store, receivers, time),
-    };
+    let builder = store.engine(receivers, time);
     // Whatever becomes due is known to the store, so nobody need look by the clock.
     let builder = builder
         .profiles(provider::profiles())
