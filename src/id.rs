@@ -103,6 +103,14 @@ text_id! {
     /// The name of a [`Profile`](crate::delivery::Profile), which says how a provider sends.
     ProfileName
 }
+#[cfg(feature = "metrics")]
+impl ProfileName {
+    /// The text, for a label that keeps it.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
 text_id! {
     /// One asynchronous call.
     TaskId

@@ -46,7 +46,7 @@ use std::time::Duration;
 use crate::store::SeenKey;
 
 #[cfg(feature = "engine")]
-pub(crate) use sending::{attempt, attempted, enqueued, set_aside, settled};
+pub(crate) use sending::{Figures, attempt, attempted, enqueued, set_aside, settled};
 
 /// A receiver is done with a message. `why` says why it was rejected.
 pub(crate) fn received(
@@ -85,9 +85,15 @@ fn millis(span: Duration) -> u64 {
 #[cfg(feature = "engine")]
 mod sending {
     #[cfg(feature = "metrics")]
+    use std::collections::HashMap;
+
+    #[cfg(feature = "metrics")]
+    use metrics::{Key, Label, Level, Metadata};
+
+    #[cfg(feature = "metrics")]
     use crate::delivery::Outcome;
     use crate::delivery::{AttemptReport, Event};
-    use crate::id::{DeliveryId, EventId, Scope};
+    use crate::id::{DeliveryId, EventId, ProfileName, Scope};
     #[cfg(any(feature = "metrics", feature = "tracing"))]
     use crate::store::Next;
     use crate::store::{Claimed, SetAside, Settled, Settlement};
@@ -149,8 +155,69 @@ mod sending {
         attempt
     }
 
+    /// The names and labels under which attempts are counted, made once for all profiles.
+    #[derive(Debug, Default)]
+    pub(crate) struct Figures {
+        #[cfg(feature = "metrics")]
+        of_profiles: HashMap<ProfileName, OfProfile>,
+    }
+
+    #[cfg(feature = "metrics")]
+    #[derive(Debug)]
+    struct OfProfile {
+        /// By [`class`].
+        attempts: [Key; CLASSES.len()],
+        seconds: Key,
+        postponed: Key,
+    }
+
+    impl Figures {
+        pub(crate) fn of<'a>(profiles: impl Iterator<Item = &'a ProfileName>) -> Self {
+            #[cfg(feature = "metrics")]
+            return Self {
+                of_profiles: profiles
+                    .map(|name| (name.clone(), OfProfile::new(name)))
+                    .collect(),
+            };
+            #[cfg(not(feature = "metrics"))]
+            {
+                let _ = profiles;
+                Self {}
+            }
+        }
+    }
+
+    #[cfg(feature = "metrics")]
+    impl OfProfile {
+        fn new(profile: &ProfileName) -> Self {
+            let profile = || Label::new("profile", profile.shared());
+            Self {
+                attempts: CLASSES.map(|outcome| {
+                    let labels = vec![profile(), Label::from_static_parts("outcome", outcome)];
+                    Key::from_parts("ringback_attempts_total", labels)
+                }),
+                seconds: Key::from_parts("ringback_attempt_seconds", vec![profile()]),
+                postponed: Key::from_parts("ringback_postponed_total", vec![profile()]),
+            }
+        }
+
+        fn count(&self, report: Option<&AttemptReport>) {
+            static METADATA: Metadata<'static> =
+                Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+            metrics::with_recorder(|recorder| match report {
+                Some(report) => {
+                    let attempts = &self.attempts[class(report.outcome)];
+                    recorder.register_counter(attempts, &METADATA).increment(1);
+                    let seconds = recorder.register_histogram(&self.seconds, &METADATA);
+                    seconds.record(report.duration.as_secs_f64());
+                }
+                None => recorder.register_counter(&self.postponed, &METADATA).increment(1),
+            });
+        }
+    }
+
     /// This came of it; `None` if there was none. To be told within its span.
-    pub(crate) fn attempted(claimed: &Claimed, report: Option<&AttemptReport>) {
+    pub(crate) fn attempted(figures: &Figures, claimed: &Claimed, report: Option<&AttemptReport>) {
         #[cfg(feature = "tracing")]
         match report {
             Some(report) => tracing::debug!(
@@ -162,32 +229,27 @@ mod sending {
             None => tracing::warn!(target: "ringback", "postponed"),
         }
         #[cfg(feature = "metrics")]
-        {
-            let profile = claimed.target.profile().as_str().to_owned();
-            match report {
-                Some(report) => {
-                    let outcome = class(report.outcome);
-                    metrics::counter!("ringback_attempts_total", "profile" => profile.clone(), "outcome" => outcome)
-                        .increment(1);
-                    metrics::histogram!("ringback_attempt_seconds", "profile" => profile)
-                        .record(report.duration.as_secs_f64());
-                }
-                None => metrics::counter!("ringback_postponed_total", "profile" => profile).increment(1),
-            }
+        match figures.of_profiles.get(claimed.target.profile()) {
+            Some(of_profile) => of_profile.count(report),
+            None => OfProfile::new(claimed.target.profile()).count(report), // unknown to this process
         }
-        let _ = (claimed, report);
+        let _ = (figures, claimed, report);
     }
 
     /// This is committed.
     pub(crate) fn settled<'a>(settled: impl Iterator<Item = (&'a Settlement, &'a Settled)>) {
+        #[cfg(feature = "metrics")]
+        let mut counts = Counts::default();
         for (settlement, settled) in settled {
             let next = (*settled == Settled::Done).then_some(settlement.next);
             #[cfg(feature = "tracing")]
             trace(settlement.id, next);
             #[cfg(feature = "metrics")]
-            count(next);
+            counts.add(next);
             let _ = next;
         }
+        #[cfg(feature = "metrics")]
+        counts.tell();
     }
 
     #[cfg(feature = "tracing")]
@@ -208,31 +270,70 @@ mod sending {
         }
     }
 
+    /// What one commit settled, counted together: a counter is looked up once for all of it.
     #[cfg(feature = "metrics")]
-    fn count(next: Option<Next>) {
-        let state = match next {
-            None => return metrics::counter!("ringback_leases_lost_total").increment(1),
-            Some(Next::Delivered) => "delivered",
-            Some(Next::Retry(_) | Next::AwaitRun) => "pending",
-            Some(Next::Exhausted | Next::Gone) => "dead",
-        };
-        metrics::counter!("ringback_settled_total", "state" => state).increment(1);
+    #[derive(Default)]
+    struct Counts {
+        delivered: u64,
+        pending: u64,
+        dead: u64,
+        leases_lost: u64,
+    }
+
+    #[cfg(feature = "metrics")]
+    impl Counts {
+        fn add(&mut self, next: Option<Next>) {
+            let count = match next {
+                None => &mut self.leases_lost,
+                Some(Next::Delivered) => &mut self.delivered,
+                Some(Next::Retry(_) | Next::AwaitRun) => &mut self.pending,
+                Some(Next::Exhausted | Next::Gone) => &mut self.dead,
+            };
+            *count += 1;
+        }
+
+        fn tell(self) {
+            let by_state = [
+                ("delivered", self.delivered),
+                ("pending", self.pending),
+                ("dead", self.dead),
+            ];
+            for (state, count) in by_state.into_iter().filter(|(_, count)| *count > 0) {
+                metrics::counter!("ringback_settled_total", "state" => state).increment(count);
+            }
+            if self.leases_lost > 0 {
+                metrics::counter!("ringback_leases_lost_total").increment(self.leases_lost);
+            }
+        }
     }
 
     /// Few words for outcomes, so that there are few figures.
     #[cfg(feature = "metrics")]
-    fn class(outcome: Outcome) -> &'static str {
+    const CLASSES: [&str; 8] = [
+        "2xx",
+        "3xx",
+        "4xx",
+        "5xx",
+        "timed_out",
+        "failed",
+        "panicked",
+        "interrupted",
+    ];
+
+    /// The place of an outcome's word in [`CLASSES`].
+    #[cfg(feature = "metrics")]
+    fn class(outcome: Outcome) -> usize {
         match outcome {
             Outcome::Answered(status) => match status.as_u16() / 100 {
-                2 => "2xx",
-                3 => "3xx",
-                4 => "4xx",
-                _ => "5xx",
+                2 => 0,
+                3 => 1,
+                4 => 2,
+                _ => 3,
             },
-            Outcome::TimedOut => "timed_out",
-            Outcome::Failed(_) => "failed",
-            Outcome::Panicked => "panicked",
-            Outcome::Interrupted => "interrupted",
+            Outcome::TimedOut => 4,
+            Outcome::Failed(_) => 5,
+            Outcome::Panicked => 6,
+            Outcome::Interrupted => 7,
         }
     }
 }

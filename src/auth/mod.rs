@@ -109,6 +109,13 @@ pub trait AuthProvider: Debug + Send + Sync + 'static {
         let _ = (headers, context);
         false
     }
+
+    /// Whether [`refused`](Self::refused) may ever say so: only then does the engine keep the headers of a request to ask
+    /// it about. Whoever implements the one implements the other, and whoever wraps a provider forwards both. By default
+    /// it never does.
+    fn can_renew(&self) -> bool {
+        false
+    }
 }
 
 /// What a provider may want to know beside the request.

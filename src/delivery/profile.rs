@@ -243,6 +243,12 @@ impl Profiles {
         self
     }
 
+    /// The names of all.
+    #[cfg(feature = "engine")]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &ProfileName> {
+        self.0.keys()
+    }
+
     /// The profile of that name.
     pub fn find(&self, name: &ProfileName) -> Option<&Arc<dyn Profile>> {
         self.0.get(name)

@@ -8,6 +8,7 @@ use super::{Dispatcher, Listener, Timer, Upkeep, Worker};
 use crate::auth::{AuthError, AuthErrorKind, AuthProvider, AuthTools};
 use crate::delivery::{Digest, HealthLimits, Profile, Profiles, Retention};
 use crate::id::{AuthId, EventType, HolderName};
+use crate::observe::Figures;
 use crate::store::{AuthRecord, Store};
 use crate::system::{Entropy, SystemEntropy};
 use crate::transport::{Guard, HttpSender, ResponseLimits};
@@ -38,6 +39,7 @@ pub(super) struct Parts {
     pub(super) health_limits: HealthLimits,
     pub(super) watch_interval: Duration,
     pub(super) retention: Retention,
+    pub(super) figures: Figures,
     own_auths: BTreeMap<AuthId, Arc<dyn AuthProvider>>,
     stored_auths: Mutex<HashMap<AuthId, MadeFromRecord>>,
 }
@@ -69,6 +71,7 @@ impl Engine {
                 health_limits: HealthLimits::default(),
                 watch_interval: Duration::from_secs(60),
                 retention: Retention::default(),
+                figures: Figures::default(),
                 own_auths: BTreeMap::new(),
                 stored_auths: Mutex::default(),
             },
@@ -225,7 +228,8 @@ impl EngineBuilder {
     }
 
     /// The engine.
-    pub fn build(self) -> Engine {
+    pub fn build(mut self) -> Engine {
+        self.parts.figures = Figures::of(self.parts.profiles.names());
         Engine(Arc::new(self.parts))
     }
 }

@@ -1,7 +1,9 @@
 //! One claimed delivery, from its claim to what is to be settled.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,7 +43,7 @@ pub(super) async fn fly(parts: Arc<Parts>, claimed: Claimed) -> Landed {
     let attempted = async {
         let attempted = AssertUnwindSafe(attempt(&parts, &claimed)).catch_unwind().await;
         let attempted = attempted.unwrap_or_else(|_panic| after_panic(&parts, &claimed, started_at));
-        observe::attempted(&claimed, attempted.report.as_ref());
+        observe::attempted(&parts.figures, &claimed, attempted.report.as_ref());
         attempted
     };
     let Attempted { report, next, pacing } = observe::attempt(&claimed, attempted).await;
@@ -240,7 +242,7 @@ async fn exchange(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Ex
         return no_proof();
     };
     let prove = || prove(parts, claimed, request(), provider.as_ref());
-    let request = match within(&mut parts.timer.sleep(parts.auth_deadline), prove()).await {
+    let request = match proven(parts, prove()).await {
         Some(Ok(request)) => request,
         // Waiting does not make it provable, so it is a failure that the schedule brings to an end.
         Some(Err(error)) if error.kind() == AuthErrorKind::NotApplicable => {
@@ -250,18 +252,30 @@ async fn exchange(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Ex
     };
 
     let mut deadline = deadline(parts, claimed, profile);
-    let headers = request.headers().clone();
-    let refused = match send(parts, request, &mut deadline).await {
-        Exchanged::Answer(answer) if answer.status() == StatusCode::UNAUTHORIZED => answer,
-        exchanged => return exchanged,
+    // The sender takes the request, so what the provider may be asked about is kept apart.
+    let headers = provider.can_renew().then(|| request.headers().clone());
+    let (answer, headers) = match (send(parts, request, &mut deadline).await, headers) {
+        (Exchanged::Answer(answer), Some(headers)) if answer.status() == StatusCode::UNAUTHORIZED => {
+            (answer, headers)
+        }
+        (exchanged, _) => return exchanged,
     };
     let context = AuthContext::new(&claimed.event, parts.timer.now());
     if !provider.refused(&headers, &context) {
-        return Exchanged::Answer(refused);
+        return Exchanged::Answer(answer);
     }
     match within(&mut deadline, prove()).await {
         Some(Ok(request)) => send(parts, request, &mut deadline).await,
-        Some(Err(_)) | None => Exchanged::Answer(refused),
+        Some(Err(_)) | None => Exchanged::Answer(answer),
+    }
+}
+
+/// The first proof, if it is made in time. Most are made at once, and then no time is kept.
+async fn proven<F: Future>(parts: &Parts, prove: F) -> Option<F::Output> {
+    let mut prove = std::pin::pin!(prove);
+    match poll_fn(|cx| Poll::Ready(prove.as_mut().poll(cx))).await {
+        Poll::Ready(proof) => Some(proof),
+        Poll::Pending => within(&mut parts.timer.sleep(parts.auth_deadline), prove).await,
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::fmt::{self, Debug};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::assembly::Parts;
-use crate::delivery::{DeadReason, DisableReason, Health, HealthWarning, State, Webhook};
+use crate::delivery::{DeadReason, DisableReason, Event, Health, HealthWarning, State, Webhook};
 use crate::id::{DeliveryId, EventId, EventType, Scope, WebhookId};
 use crate::store::{Claimed, Next, SetAside, Settled, Settlement};
 
@@ -255,28 +256,38 @@ pub(super) struct Landed {
     pub(super) facts: LandedFacts,
 }
 
+/// What a notice would say, kept as it came with the claim: most engines have no listener, and it costs nothing then.
 #[derive(Clone)]
 pub(super) struct LandedFacts {
-    delivery: DeliveryFacts,
-    webhook: Option<WebhookFacts>,
+    event: Arc<Event>,
+    webhook: Option<Arc<Webhook>>,
+    is_test: bool,
+    attempts: u32,
     failing_since: Option<DateTime<Utc>>,
 }
 
 impl LandedFacts {
     pub(super) fn of(claimed: &Claimed) -> Self {
-        let webhook = claimed.target.webhook();
         Self {
-            delivery: DeliveryFacts {
-                id: claimed.id,
-                scope: claimed.event.scope().clone(),
-                event: claimed.event.id().clone(),
-                kind: claimed.event.kind().clone(),
-                webhook: webhook.map(|webhook| webhook.id.clone()),
-                is_test: claimed.target.is_test(),
-                attempts: claimed.attempts,
-            },
-            webhook: webhook.map(|webhook| WebhookFacts::from(&**webhook)),
+            event: Arc::clone(&claimed.event),
+            webhook: claimed.target.webhook().cloned(),
+            is_test: claimed.target.is_test(),
+            attempts: claimed.attempts,
             failing_since: claimed.failing_since,
+        }
+    }
+
+    fn delivery(&self, settlement: &Settlement) -> DeliveryFacts {
+        DeliveryFacts {
+            id: settlement.id,
+            scope: self.event.scope().clone(),
+            event: self.event.id().clone(),
+            kind: self.event.kind().clone(),
+            webhook: self.webhook.as_ref().map(|webhook| webhook.id.clone()),
+            is_test: self.is_test,
+            attempts: self
+                .attempts
+                .saturating_add(u32::from(settlement.attempt.is_some())),
         }
     }
 }
@@ -302,21 +313,22 @@ impl Parts {
     }
 
     async fn tell_landed(&self, Landed { settlement, facts }: &Landed) {
-        let mut delivery = facts.delivery.clone();
-        delivery.attempts = delivery
-            .attempts
-            .saturating_add(u32::from(settlement.attempt.is_some()));
         match settlement.next.state() {
-            State::Delivered => self.tell(&Notice::Delivered { delivery }),
-            State::Dead(reason) => self.tell(&Notice::Dead { delivery, reason }),
+            State::Delivered => self.tell(&Notice::Delivered {
+                delivery: facts.delivery(settlement),
+            }),
+            State::Dead(reason) => self.tell(&Notice::Dead {
+                delivery: facts.delivery(settlement),
+                reason,
+            }),
             _ => {}
         }
-        let (Some(webhook), false) = (&facts.webhook, facts.delivery.is_test) else {
+        let (Some(webhook), false) = (&facts.webhook, facts.is_test) else {
             return;
         };
         match (settlement.next, facts.failing_since) {
             (Next::Delivered, Some(failing_since)) => self.tell(&Notice::Recovered {
-                webhook: webhook.clone(),
+                webhook: WebhookFacts::from(&**webhook),
                 failing_since,
             }),
             (Next::Gone, _) => self.tell_if_gone(webhook).await,
@@ -325,16 +337,16 @@ impl Parts {
     }
 
     /// Whether the webhook was disabled by that, its store knows. If it cannot be asked, nothing is told.
-    async fn tell_if_gone(&self, facts: &WebhookFacts) {
-        let Ok(Some(webhook)) = self.store.webhook(&facts.id).await else {
+    async fn tell_if_gone(&self, webhook: &Webhook) {
+        let Ok(Some(now)) = self.store.webhook(&webhook.id).await else {
             return;
         };
-        if let Some(disabled) = webhook
+        if let Some(disabled) = now
             .disabled
             .filter(|disabled| disabled.reason == DisableReason::Gone)
         {
             self.tell(&Notice::Disabled {
-                webhook: facts.clone(),
+                webhook: WebhookFacts::from(webhook),
                 reason: disabled.reason,
             });
         }

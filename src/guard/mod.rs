@@ -7,6 +7,7 @@
 mod network;
 mod special;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -177,7 +178,7 @@ impl Guard {
             Some("http") => return Err(Forbidden::PlainHttp),
             _ => return Err(Forbidden::NotHttp),
         }
-        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        let host = lower_case(uri.host().unwrap_or_default());
         self.check_listed(&host)?;
         match Host::parse(&host).map_err(|_| Forbidden::Host)? {
             Host::V4(address) => self.check_addr(address.into()),
@@ -213,10 +214,10 @@ impl Guard {
         name: &str,
         addresses: impl IntoIterator<Item = IpAddr>,
     ) -> Result<(), Forbidden> {
-        let name = name.to_ascii_lowercase();
+        let name = lower_case(name);
         self.check_listed(&name)?;
         self.check_name(&name)?;
-        let is_trusted = self.hosts.contains(&name);
+        let is_trusted = self.hosts.contains(&*name);
         addresses.into_iter().try_for_each(|address| match is_trusted {
             true => self.check_network(address),
             false => self.check_addr(address),
@@ -278,6 +279,14 @@ const METADATA_SERVICES: [&str; 8] = [
     "instance-data",
     "instance-data.ec2.internal",
 ];
+
+/// Names are nearly always in lower case already, and every request has one judged.
+fn lower_case(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
+}
 
 #[cfg(test)]
 mod tests {

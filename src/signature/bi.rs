@@ -1,6 +1,6 @@
 //! Powens: `BI-Signature`.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{HmacKey, Message, Refusal, Scheme, SignError, Signature, Signatures, SignedDate};
@@ -72,8 +72,11 @@ impl BiSignature {
 
 impl Scheme for BiSignature {
     fn stamp(&self, at: DateTime<Utc>, headers: &mut HeaderMap) -> Result<(), SignError> {
-        let date = at.to_rfc3339_opts(SecondsFormat::Micros, true);
-        headers.insert(&DATE, HeaderValue::try_from(date)?);
+        let date = match plain_date(at) {
+            Some(date) => HeaderValue::from_bytes(&date)?,
+            None => HeaderValue::try_from(at.to_rfc3339_opts(SecondsFormat::Micros, true))?,
+        };
+        headers.insert(&DATE, date);
         Ok(())
     }
 
@@ -107,6 +110,29 @@ impl Scheme for BiSignature {
     }
 }
 
+/// The date as `to_rfc3339_opts` writes it, but without a `String`. `None` for the years that take other than four digits,
+/// and for leap seconds.
+fn plain_date(at: DateTime<Utc>) -> Option<[u8; 27]> {
+    let year = u32::try_from(at.year()).ok().filter(|year| *year <= 9_999)?;
+    let micros = Some(at.timestamp_subsec_micros()).filter(|micros| *micros < 1_000_000)?;
+    let mut date = *b"0000-00-00T00:00:00.000000Z";
+    for (place, mut number) in [
+        (0..4, year),
+        (5..7, at.month()),
+        (8..10, at.day()),
+        (11..13, at.hour()),
+        (14..16, at.minute()),
+        (17..19, at.second()),
+        (20..26, micros),
+    ] {
+        for digit in date[place].iter_mut().rev() {
+            *digit += (number % 10) as u8;
+            number /= 10;
+        }
+    }
+    Some(date)
+}
+
 fn pieces<'a>(method: &'a str, endpoint: &'a str, date: &'a [u8], body: &'a [u8]) -> [&'a [u8]; 7] {
     [
         method.as_bytes(),
@@ -117,4 +143,37 @@ fn pieces<'a>(method: &'a str, endpoint: &'a str, date: &'a [u8], body: &'a [u8]
         b".",
         body,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn dates_are_written_as_chrono_writes_them(
+            seconds in -62_167_219_200_i64..253_402_300_800,
+            nanos in 0_u32..1_999_999_999,
+        ) {
+            // Where the nanoseconds are those of a leap second, some instants have none.
+            if let Some(at) = DateTime::from_timestamp(seconds, nanos) {
+                let text = at.to_rfc3339_opts(SecondsFormat::Micros, true);
+                match plain_date(at) {
+                    Some(date) => prop_assert_eq!(std::str::from_utf8(&date).unwrap(), text),
+                    None => prop_assert!(nanos >= 1_000_000_000),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn dates_of_other_years_are_written_too() {
+        for year in ["-0001-01-01T00:00:00Z", "+10000-01-01T00:00:00Z"] {
+            let (at, mut headers): (DateTime<Utc>, _) = (year.parse().unwrap(), HeaderMap::new());
+            assert_eq!(plain_date(at), None);
+            BiSignature::path_only().stamp(at, &mut headers).unwrap();
+            assert_eq!(headers[&DATE], at.to_rfc3339_opts(SecondsFormat::Micros, true));
+        }
+    }
 }

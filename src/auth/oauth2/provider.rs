@@ -156,6 +156,10 @@ impl AuthProvider for OAuth2 {
         state.given_up = Some(context.now);
         true
     }
+
+    fn can_renew(&self) -> bool {
+        true
+    }
 }
 
 impl Client {

@@ -1,12 +1,12 @@
 //! Events, deliveries and webhooks.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::events::{Events, Recorded};
-use super::history::Log;
+use super::history::{Kept, Log};
 use super::holds::Holds;
 use super::lanes::{LaneNo, Lanes};
 use super::purge::Over;
@@ -19,6 +19,8 @@ use crate::store::{Enqueued, NewDelivery, NewEvent};
 #[derive(Default)]
 pub(super) struct Book {
     pub(super) webhooks: BTreeMap<WebhookId, Arc<Webhook>>,
+    /// Where they wait, found without making the lane's name.
+    pub(super) lanes_of_webhooks: HashMap<WebhookId, LaneNo>,
     pub(super) events: Events,
     /// In order, since deliveries of one lane are often enqueued together and so lie close to each other in memory.
     pub(super) rows: BTreeMap<DeliveryId, Row>,
@@ -71,7 +73,7 @@ impl Book {
         let fingerprint = new.event.fingerprint();
         match self.events.get(new.event.scope(), new.event.id()) {
             Some(known) if known.fingerprint == fingerprint => {
-                return Enqueued::Duplicate(known.deliveries.clone());
+                return Enqueued::Duplicate(self.kept(known).collect());
             }
             Some(_) => return Enqueued::Conflict,
             None => {}
@@ -87,16 +89,16 @@ impl Book {
             self.forgettable
                 .push_back(Forgettable::Event(now, event.scope().clone(), event.id().clone()));
         }
-        let deliveries = ids.clone();
-        self.events.insert(
-            &event,
-            Recorded {
-                fingerprint,
-                deliveries,
-            },
-        );
+        let first = ids.first().copied().unwrap_or(DeliveryId(self.last_id));
+        self.events
+            .insert(&event, Recorded::new(fingerprint, first, ids.len()));
         self.forget_oldest();
         Enqueued::Fresh(ids)
+    }
+
+    /// The deliveries of an event that are not forgotten.
+    fn kept(&self, event: &Recorded) -> impl Iterator<Item = DeliveryId> {
+        event.deliveries().filter(|id| self.rows.contains_key(id))
     }
 
     fn add(&mut self, event: Arc<Event>, new: NewDelivery, now: DateTime<Utc>) -> DeliveryId {
@@ -129,7 +131,7 @@ impl Book {
             due: now,
             created_at: now,
             attempted: 0,
-            history: Vec::new(),
+            history: Kept::default(),
             ends: 0,
             ended_at: None,
             bodiless: false,
@@ -230,10 +232,10 @@ impl Book {
     pub(super) fn forget_final(&mut self, id: DeliveryId) {
         self.unend(id);
         let Some(row) = self.rows.remove(&id) else { return };
-        for seq in &row.history {
+        for seq in row.history.iter() {
             self.log.records.remove(seq);
         }
-        self.events.remove_delivery(&row.event, id);
+        self.events.remove_delivery(&row.event);
     }
 
     /// Strikes a delivery off the lists of what is final.

@@ -11,7 +11,27 @@ pub(super) struct Events(HashMap<Scope, HashMap<EventId, Recorded>>);
 
 pub(super) struct Recorded {
     pub(super) fingerprint: Fingerprint,
-    pub(super) deliveries: Vec<DeliveryId>,
+    /// Its first delivery. The others have the ids that follow.
+    first: DeliveryId,
+    count: usize,
+    /// How many of them are not forgotten.
+    kept: usize,
+}
+
+impl Recorded {
+    pub(super) fn new(fingerprint: Fingerprint, first: DeliveryId, count: usize) -> Self {
+        Self {
+            fingerprint,
+            first,
+            count,
+            kept: count,
+        }
+    }
+
+    /// The deliveries it had. Some may be forgotten by now.
+    pub(super) fn deliveries(&self) -> impl Iterator<Item = DeliveryId> + use<> {
+        (self.first.0..).take(self.count).map(DeliveryId)
+    }
 }
 
 impl Events {
@@ -35,15 +55,15 @@ impl Events {
         }
     }
 
-    /// Forgets a delivery, and with its last one the event.
-    pub(super) fn remove_delivery(&mut self, event: &Event, delivery: DeliveryId) {
+    /// Notes that one of its deliveries was forgotten, and with the last one forgets the event.
+    pub(super) fn remove_delivery(&mut self, event: &Event) {
         let recorded = self
             .0
             .get_mut(event.scope())
             .and_then(|events| events.get_mut(event.id()));
         let Some(recorded) = recorded else { return };
-        recorded.deliveries.retain(|known| *known != delivery);
-        if recorded.deliveries.is_empty() {
+        recorded.kept = recorded.kept.saturating_sub(1);
+        if recorded.kept == 0 {
             self.remove(event.scope(), event.id());
         }
     }

@@ -18,6 +18,41 @@ const LOOKS: usize = 10_000;
 /// An attempt's position in the order in which they were recorded.
 pub(super) type Seq = i64;
 
+/// Which attempts of a delivery are kept, in order. It is seldom more than one, which takes nothing from the heap.
+#[derive(Default)]
+pub(super) struct Kept {
+    first: Option<Seq>,
+    more: Vec<Seq>,
+}
+
+impl Kept {
+    fn push(&mut self, seq: Seq) {
+        match self.first {
+            None => self.first = Some(seq),
+            Some(_) => self.more.push(seq),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Seq> {
+        self.first.iter().chain(&self.more)
+    }
+
+    pub(super) fn remove(&mut self, seq: Seq) {
+        self.more.retain(|kept| *kept != seq);
+        if self.first == Some(seq) {
+            self.first = (!self.more.is_empty()).then(|| self.more.remove(0));
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Seq> {
+        self.more.pop().or_else(|| self.first.take())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) records: BTreeMap<Seq, Record>,
@@ -69,7 +104,7 @@ impl Book {
     }
 
     pub(super) fn attempts(&self, id: DeliveryId) -> Vec<Attempt> {
-        let history = self.rows.get(&id).into_iter().flat_map(|row| &row.history);
+        let history = self.rows.get(&id).into_iter().flat_map(|row| row.history.iter());
         history
             .filter_map(|seq| self.log.records.get(seq))
             .map(|record| record.attempt.clone())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::book::Book;
+use super::events::Recorded;
 use crate::delivery::Target;
 use crate::id::{DeliveryId, EventId, Scope};
 use crate::store::{DeadReplayed, DeliveryRecord, ReplayDead, Replayed};
@@ -18,8 +19,8 @@ impl Book {
         let recorded = self.events.get(scope, event);
         recorded
             .into_iter()
-            .flat_map(|r| &r.deliveries)
-            .filter_map(|id| self.delivery(*id))
+            .flat_map(Recorded::deliveries)
+            .filter_map(|id| self.delivery(id))
             .collect()
     }
 

@@ -89,7 +89,7 @@ impl Book {
                 continue;
             };
             if let Some(row) = self.rows.get_mut(&record.delivery()) {
-                row.history.retain(|kept| *kept != seq);
+                row.history.remove(seq);
             }
         }
     }
@@ -151,13 +151,14 @@ impl Book {
         let Some(recorded) = self.events.get(event.scope(), event.id()) else {
             return;
         };
-        let rows = recorded.deliveries.iter().map(|id| self.rows.get(id));
-        if !rows.flatten().all(|row| row.bodiless) {
+        let deliveries = recorded.deliveries();
+        let mut rows = deliveries.filter_map(|id| self.rows.get(&id));
+        if !rows.all(|row| row.bodiless) {
             return;
         }
         let emptied = Arc::new(event.without_body());
-        for id in &recorded.deliveries {
-            if let Some(row) = self.rows.get_mut(id) {
+        for id in recorded.deliveries() {
+            if let Some(row) = self.rows.get_mut(&id) {
                 row.event = Arc::clone(&emptied);
             }
         }

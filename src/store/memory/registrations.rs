@@ -22,7 +22,7 @@ impl Book {
     ) -> Option<LaneNo> {
         self.webhooks.get(id).filter(|webhook| webhook.scope == *scope)?;
         match is_test {
-            false => self.lanes.find(&LaneKey::webhook(id)),
+            false => self.lanes_of_webhooks.get(id).copied(),
             true => {
                 let key = LaneKey::test(id);
                 Some(self.lanes.open(key, LaneRules::TEST, now))
@@ -45,6 +45,7 @@ impl Book {
         self.close_if_held(HoldKey::Webhook(webhook.id.clone()), lane);
         let webhook = Arc::new(webhook);
         self.webhooks.insert(webhook.id.clone(), Arc::clone(&webhook));
+        self.lanes_of_webhooks.insert(webhook.id.clone(), lane);
         self.rearrange(lane, now);
         webhook
     }
@@ -99,6 +100,7 @@ impl Book {
             }
         }
         self.lift_removed(&HoldKey::Webhook(id.clone()), now);
+        self.lanes_of_webhooks.remove(id);
         self.webhooks.remove(id).is_some()
     }
 

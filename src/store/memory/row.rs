@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::history::Seq;
+use super::history::Kept;
 use super::lanes::LaneNo;
 use crate::delivery::{Call, Event, State, Target};
 use crate::id::{DeliveryId, Fence, WebhookId};
@@ -31,7 +31,7 @@ pub(super) struct Row {
     /// How many attempts there ever were.
     pub(super) attempted: u32,
     /// Those that are kept, in order.
-    pub(super) history: Vec<Seq>,
+    pub(super) history: Kept,
     pub(super) ends: u32,
     /// When it came to be final, while it is.
     pub(super) ended_at: Option<DateTime<Utc>>,
