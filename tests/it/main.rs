@@ -11,6 +11,7 @@ mod dispatcher;
 mod hints;
 mod history;
 mod life_cycles;
+mod model;
 mod observing;
 mod payloads;
 mod profiles;

@@ -1,4 +1,4 @@
-//! The part of the model that looks through history, purges, and replays what is dead.
+//! Looking through history, purging, and replaying what is dead.
 
 use std::time::Duration;
 
@@ -10,18 +10,19 @@ use ringback::delivery::{
     Cursor, Direction, HistoryQuery, Outcome, OutcomeClass, PagePosition, Retention, SendFailure,
 };
 use ringback::id::DeliveryId;
-use ringback::store::ReplayDead;
+use ringback::store::{ReplayDead, Store};
 
-use super::{Store, shown};
+use super::{scope_of, shown};
 
 #[derive(Debug, Clone)]
-pub(super) enum Op {
+pub(crate) enum Op {
     Page(Query),
     Health {
         webhook: u8,
         since: i64,
         until: i64,
     },
+    Replay(i64),
     ReplayDead {
         webhook: u8,
         since: Option<i64>,
@@ -36,7 +37,7 @@ pub(super) enum Op {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Query {
+pub(crate) struct Query {
     webhook: Option<u8>,
     scope: Option<u8>,
     kind: Option<bool>,
@@ -78,6 +79,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             bodies: view.3,
         })),
         1 => (0u8..4, place(), place()).prop_map(|(webhook, since, until)| Op::Health { webhook, since, until }),
+        2 => (0i64..20).prop_map(Op::Replay),
         1 => (0u8..4, of(place()), of(0i64..20), 0usize..4)
             .prop_map(|(webhook, since, after, max)| Op::ReplayDead { webhook, since, after, max }),
         3 => (0u64..1_500, 0u64..1_500, 0usize..9)
@@ -142,6 +144,7 @@ pub(super) async fn call(store: &dyn Store, op: &Op, now: DateTime<Utc>) -> Stri
             let webhook = format!("w{webhook}").into();
             shown(store.health(&webhook, at(*since), at(*until)).await)
         }
+        Op::Replay(id) => shown(store.replay(DeliveryId(*id), now).await),
         Op::ReplayDead {
             webhook,
             since,
@@ -166,21 +169,36 @@ pub(super) async fn call(store: &dyn Store, op: &Op, now: DateTime<Utc>) -> Stri
     }
 }
 
-/// All of history, and how every webhook is.
+/// Every delivery, all of history, and how every webhook is.
 pub(super) async fn everything(store: &dyn Store) -> String {
+    let mut text = String::new();
+    let mut missing = 0;
+    for id in (1..).map(DeliveryId) {
+        let Some(record) = store.delivery(id).await.unwrap() else {
+            missing += 1;
+            if missing == 200 {
+                break; // as many in a row are hardly ever purged
+            }
+            continue;
+        };
+        missing = 0;
+        let attempts = store.attempts(id).await.unwrap();
+        text += &format!("{record:?} {:?} {attempts:?}\n", record.body);
+    }
+    for event in 0..40 {
+        let scope = scope_of(event % 8 == 1).into();
+        text += &shown(store.deliveries_of(&scope, &format!("e{event}").into()).await);
+    }
     let all = HistoryQuery {
         limit: usize::MAX,
         bodies: true,
         ..HistoryQuery::default()
     };
-    let mut text = shown(store.history(all).await);
+    text += &shown(store.history(all).await);
     for webhook in 0..4 {
         let webhook = format!("w{webhook}").into();
-        text += &shown(
-            store
-                .health(&webhook, DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC)
-                .await,
-        );
+        let (since, until) = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC);
+        text += &shown(store.health(&webhook, since, until).await);
     }
     text
 }
