@@ -14,6 +14,10 @@ use super::sealer::Sealer;
 /// The error of a transaction that would encrypt with a key that another process has replaced.
 const KEY_CHANGED: &str = "RB001";
 
+/// After how many milliseconds without a statement the server undoes a transaction and closes its connection. Between two
+/// of ours lie microseconds, so whoever lets it pass is frozen or gone.
+const STANDSTILL: u32 = 10_000;
+
 /// A statement with its parameters. Its tables are written as in the schema `ringback`.
 pub(super) struct Query<'a> {
     sql: Cow<'static, str>,
@@ -108,12 +112,14 @@ impl<'a> Transaction<'a> {
     }
 
     /// Whatever the defaults of the role or the database are: statements see what was committed when they begin, which is
-    /// what locks are taken for. The key that encrypts stays the same until the commit.
+    /// what locks are taken for. Should this process stand still, the server does not keep others waiting for what it has
+    /// locked. The key that encrypts stays the same until the commit.
     fn begin(&self) -> String {
         let (schema, key) = (self.database.schema.name(), self.sealer.0.current().to_bytes());
         let key = u64::from_be_bytes(key);
         format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+             SET LOCAL idle_in_transaction_session_timeout = {STANDSTILL};
              LOCK TABLE \"{schema}\".encryption_keys IN ROW SHARE MODE;
              SELECT \"{schema}\".require_key('\\x{key:016x}')"
         )
