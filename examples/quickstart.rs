@@ -2,10 +2,12 @@
 //! stores the result, and rings back with a signed webhook until it is accepted. The receiver refuses the first
 //! ring, hangs on the second, drops the third and accepts the fourth; then it fetches the result.
 //!
-//! Two real HTTP servers on loopback, a SQLite file in a temporary folder, no other set-up:
+//! Two real HTTP servers on loopback, a SQLite file in a temporary folder, no other set-up. With `RINGBACK_LOG` set to a
+//! level, what the crate tells `tracing` is printed beside it: the story of the delivery, by its id.
 //!
 //! ```text
 //! cargo run --example quickstart
+//! RINGBACK_LOG=debug cargo run --example quickstart
 //! ```
 
 use std::error::Error;
@@ -37,14 +39,31 @@ use ringback::task::{self, Accepted, Callback, TaskStatus};
 use ringback::transport::{Guard, HttpSender, HyperSender, ResponseLimits};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
-const KEY: &str = "a key that both sides know";
-const TOKEN: &str = "the application's access token";
+// What nobody else may see, and no log shows.
+pub(crate) const KEY: &str = "a key that both sides know";
+pub(crate) const TOKEN: &str = "the application's access token";
+pub(crate) const PASSWORD: &str = "the-password-of-the-webhook";
 
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
+    if let Ok(level) = std::env::var("RINGBACK_LOG") {
+        let level: LevelFilter = level.parse()?;
+        let ours = Targets::new().with_target("ringback", level);
+        tracing_subscriber::registry()
+            .with(tracing_subscriber::fmt::layer())
+            .with(ours)
+            .init();
+    }
+    run().await
+}
+
+/// The whole story.
+pub(crate) async fn run() -> Result<(), AnyError> {
     let timeline = Timeline(Instant::now());
     let guard = Guard::default().allow_http().allow_loopback(); // both servers are on this machine
 
@@ -89,7 +108,8 @@ async fn main() -> Result<(), AnyError> {
 
     // The application: a receiver that is in trouble at first.
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let webhook_uri: Uri = format!("http://{}/rings", listener.local_addr()?).parse()?;
+    let webhook_uri = format!("http://{}/rings?password={PASSWORD}", listener.local_addr()?);
+    let webhook_uri: Uri = webhook_uri.parse()?;
     let verifier = Verifier::new(BiSignature::path_only(), [HmacKey::new(KEY)?], MaxAge::minutes(5));
     let protocol =
         JsonEvents::new(|ring: &Callback| Some(format!("{}/{}", ring.task_id, ring.status.as_str())));

@@ -46,7 +46,7 @@ use std::time::Duration;
 use crate::store::SeenKey;
 
 #[cfg(feature = "engine")]
-pub(crate) use sending::{Figures, attempt, attempted, enqueued, set_aside, settled};
+pub(crate) use sending::{Figures, attempt, attempted, enqueued, enqueued_with_a_task, set_aside, settled};
 
 /// A receiver is done with a message. `why` says why it was rejected.
 pub(crate) fn received(
@@ -96,24 +96,46 @@ mod sending {
     use crate::id::{DeliveryId, EventId, ProfileName, Scope};
     #[cfg(any(feature = "metrics", feature = "tracing"))]
     use crate::store::Next;
-    use crate::store::{Claimed, SetAside, Settled, Settlement};
+    use crate::store::{Claimed, NewEvent, SetAside, Settled, Settlement, Store};
 
     /// These deliveries of the event are committed.
     pub(crate) fn enqueued(event: &Event, deliveries: &[DeliveryId]) {
         #[cfg(feature = "tracing")]
         for delivery in deliveries {
-            tracing::debug!(
-                target: "ringback",
-                delivery = delivery.0,
-                event = event.id().as_str(),
-                scope = event.scope().as_str(),
-                kind = event.kind().as_str(),
-                "enqueued"
-            );
+            tell_enqueued(event, *delivery);
         }
         #[cfg(feature = "metrics")]
         metrics::counter!("ringback_enqueued_total").increment(deliveries.len() as u64);
         let _ = (event, deliveries);
+    }
+
+    /// A task's end is committed, and this callback with it. Which delivery that is, is asked of the store if somebody
+    /// listens, and only then.
+    pub(crate) async fn enqueued_with_a_task(store: &dyn Store, callback: &NewEvent) {
+        #[cfg(feature = "tracing")]
+        if tracing::enabled!(target: "ringback", tracing::Level::DEBUG) {
+            let event = &callback.event;
+            // Where the store fails, nothing but this line is missed.
+            let found = store.deliveries_of(event.scope(), event.id()).await;
+            for delivery in found.unwrap_or_default() {
+                tell_enqueued(event, delivery.id);
+            }
+        }
+        #[cfg(feature = "metrics")]
+        metrics::counter!("ringback_enqueued_total").increment(callback.deliveries.len() as u64);
+        let _ = (store, callback);
+    }
+
+    #[cfg(feature = "tracing")]
+    fn tell_enqueued(event: &Event, delivery: DeliveryId) {
+        tracing::debug!(
+            target: "ringback",
+            delivery = delivery.0,
+            event = event.id().as_str(),
+            scope = event.scope().as_str(),
+            kind = event.kind().as_str(),
+            "enqueued"
+        );
     }
 
     /// What was submitted with that id was set aside, and that is committed.

@@ -14,6 +14,7 @@ use super::assembly::Parts;
 use super::upkeep::{Pass, Step};
 use crate::delivery::{Digest, Event};
 use crate::id::{EventId, EventType, Scope, Subject};
+use crate::observe;
 use crate::store::{Enqueued, SealedWindow, StoreError, StoreErrorKind, TakeChunk, Update, WindowNo};
 use crate::time::after;
 
@@ -156,15 +157,21 @@ impl Digester {
             let Ok(event) = event.json(body.clone()).build() else {
                 return Ok(false);
             };
+            let notification = Dispatcher::new(Arc::clone(parts)).notification(event).await?;
+            let event = Arc::clone(&notification.event);
             let taking = TakeChunk {
                 window: window.number,
                 number: chunk.number,
                 through: last.subject.clone(),
-                notification: Dispatcher::new(Arc::clone(parts)).notification(event).await?,
+                notification,
             };
-            let taken = parts.store.take_chunk(taking, parts.timer.now()).await?;
-            if taken != Some(Enqueued::Conflict) {
-                return Ok(true);
+            match parts.store.take_chunk(taking, parts.timer.now()).await? {
+                Some(Enqueued::Conflict) => {}
+                Some(Enqueued::Fresh(deliveries)) => {
+                    observe::enqueued(&event, &deliveries);
+                    return Ok(true);
+                }
+                Some(Enqueued::Duplicate(_)) | None => return Ok(true),
             }
         }
         Ok(false)

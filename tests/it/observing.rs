@@ -13,7 +13,7 @@ use http::{Request, Response, StatusCode};
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, SharedString, Unit,
 };
-use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
+use ringback::auth::{AuthConfig, HeadersAuth, HmacAuth, HmacScheme, OAuth2Auth, UserToken, token_lookup_fn};
 use ringback::delivery::{Event, PlainProfile};
 use ringback::engine::{Engine, Registration};
 use ringback::receive::{BearerToken, JsonEvents, Receiver, UrlSecret};
@@ -21,31 +21,27 @@ use ringback::retry::Schedule;
 use ringback::secret::Secret;
 use ringback::store::MemoryStore;
 use ringback::testing::{ManualTime, Reply, ScriptedSender};
+use ringback::url::WebhookUrl;
 use tracing_subscriber::fmt::MakeWriter;
+
+#[allow(dead_code)]
+#[path = "../../examples/quickstart.rs"]
+mod quickstart;
 
 /// The key, the token, the URL's password, and what the bodies hold.
 const CANARY: &str = "hunter2";
 
 #[tokio::test]
 async fn a_delivery_s_story_is_told_by_its_id_and_nothing_secret_is() {
-    let log = Log::default();
     let figures = Figures::default();
-    // While there is one subscriber alone, tracing asks whichever thread comes to an event first whether anybody listens
-    // to it, and other tests' threads have none. With a second one, it asks both.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .without_time()
-        .with_writer(log.clone())
-        .finish();
-    let _subscribed = tracing::subscriber::set_default(subscriber);
-    let _recording = metrics::set_default_local_recorder(&figures);
+    let recording = metrics::set_default_local_recorder(&figures);
+    let log = logged(async {
+        deliver().await;
+        receive().await;
+    })
+    .await;
+    drop(recording);
 
-    deliver().await;
-    receive().await;
-
-    let log = log.text();
     assert!(!log.contains(CANARY), "{log}");
     let of_delivery = |line: &&str| {
         line.contains("delivery=1 ") || line.contains("delivery=1}") || line.ends_with("delivery=1")
@@ -91,6 +87,124 @@ async fn a_delivery_s_story_is_told_by_its_id_and_nothing_secret_is() {
         .map(|(name, count)| (name.as_str(), *count))
         .collect();
     assert_eq!(counted, expected);
+}
+
+/// The same for every other kind of proof, and for those that cannot be made.
+#[tokio::test]
+async fn no_proof_is_logged() {
+    let log = logged(async {
+        let headers = HeadersAuth::default().with("x-api-key".parse().unwrap(), CANARY);
+        prove(Some(AuthConfig::Headers(headers)), StatusCode::OK).await;
+        let token_url = format!("https://auth.example.org/token?tenant={CANARY}");
+        let client = || OAuth2Auth::new(WebhookUrl::parse(&token_url).unwrap(), "123456", CANARY);
+        prove(Some(AuthConfig::OAuth2(client())), StatusCode::OK).await;
+        prove(Some(AuthConfig::OAuth2(client())), StatusCode::FORBIDDEN).await;
+        prove(None, StatusCode::OK).await;
+    })
+    .await;
+
+    assert!(!log.contains(CANARY), "{log}");
+    let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        [
+            lines("attempted outcome=200"),
+            lines(": delivered delivery=1"),
+            lines("postponed")
+        ],
+        [3, 3, 1],
+        "{log}"
+    );
+}
+
+/// The quickstart, as anybody would run it with its log switched on.
+#[tokio::test]
+async fn the_quickstart_s_log_tells_its_delivery_s_story_and_nothing_secret() {
+    let log = logged(async { quickstart::run().await.unwrap() }).await;
+
+    for secret in [quickstart::KEY, quickstart::TOKEN, quickstart::PASSWORD] {
+        assert!(!log.contains(secret), "{log}");
+    }
+    // The client's library tells things of its own, within the attempt's span.
+    let ours = |line: &&str| line.contains("ringback: ") && line.contains("delivery=1");
+    // The worker may be faster than whoever tells that there is something to do.
+    let (enqueued, story): (Vec<_>, Vec<_>) = log
+        .lines()
+        .filter(ours)
+        .partition(|line| line.contains("ringback: enqueued delivery=1 "));
+    assert_eq!(enqueued.len(), 1, "{log}");
+    let told = [
+        "number=1",
+        "to be tried again",
+        "number=2",
+        "to be tried again",
+        "number=3",
+        "to be tried again",
+        "number=4",
+        "ringback: delivered delivery=1",
+    ];
+    assert_eq!(story.len(), told.len(), "{log}");
+    for (line, told) in story.iter().zip(told) {
+        assert!(line.contains(told), "{line}\n{told}");
+    }
+    for outcome in [
+        "outcome=503",
+        "outcome=timed out",
+        "outcome=disconnected",
+        "outcome=204",
+    ] {
+        assert!(log.contains(&format!("attempted {outcome}")), "{outcome}\n{log}");
+    }
+    assert!(log.contains("received receiver=\"reports\""), "{log}");
+}
+
+/// What is logged while this goes on, on this thread.
+async fn logged(story: impl Future<Output = ()>) -> String {
+    let log = Log::default();
+    // While there is one subscriber alone, tracing asks whichever thread comes to an event first whether anybody listens
+    // to it, and other tests' threads have none. With a second one, it asks both.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .without_time()
+        .with_writer(log.clone())
+        .finish();
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    story.await;
+    log.text()
+}
+
+/// One delivery that proves itself so, or with a user's token; the token endpoint answers with that status.
+async fn prove(auth: Option<AuthConfig>, token_status: StatusCode) {
+    let time = ManualTime::new(DateTime::from_timestamp(1_780_000_000, 0).unwrap());
+    let sender = ScriptedSender::new(Arc::new(time.clone()), move |request: &Request<Bytes>| {
+        let mut response = Response::new(Bytes::from(CANARY));
+        if request.uri().host() == Some("auth.example.org") {
+            let token = format!(r#"{{"access_token":"{CANARY}","token_type":"bearer","expires_in":3600}}"#);
+            *response.body_mut() = Bytes::from(token);
+            *response.status_mut() = token_status;
+        }
+        Reply::answer(response)
+    });
+    let user_token = UserToken::new(token_lookup_fn(|_, _| async { Ok(Some(Secret::from(CANARY))) }));
+    let engine = Engine::builder(MemoryStore::new(), sender, time.clone())
+        .profile(PlainProfile::new("plain", Schedule::never()))
+        .auth("user", user_token)
+        .build();
+    let dispatcher = engine.dispatcher();
+    let name = if auth.is_some() { "stored" } else { "user" };
+    if let Some(auth) = auth {
+        dispatcher.save_auth("stored", "the proof", auth).await.unwrap();
+    }
+    let url = format!("https://example.com/hook?password={CANARY}");
+    let registration = Registration::new("tenant-7", url, "plain").id("hook").auth(name);
+    dispatcher.register(registration).await.unwrap();
+    let event = Event::builder("tenant-7", "order-1", "order.paid")
+        .subject("user-7")
+        .json(format!("\"{CANARY}\""));
+    dispatcher.enqueue(event.build().unwrap()).await.unwrap();
+    let worker = engine.worker();
+    assert!(std::pin::pin!(worker.run()).now_or_never().is_none());
 }
 
 /// One delivery, refused once.

@@ -110,7 +110,7 @@ impl Shared {
                         .settlement(task, *requested_at, Some(*fence), end.clone())
                         .await
                     {
-                        Ok(settlement) => store.finish_task(settlement, timer.now()).await,
+                        Ok(settlement) => self.finish(settlement).await,
                         Err(error) => Err(error),
                     }
                 }

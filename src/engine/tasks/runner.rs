@@ -20,6 +20,7 @@ use crate::engine::registration::check_destination;
 use crate::engine::{Dispatcher, Engine};
 use crate::id::{Fence, TaskId};
 use crate::json::UrlText;
+use crate::observe;
 use crate::retry::Schedule;
 use crate::store::{Keep, Listen, NewTask, Settled, StoreError, TaskEnd, TaskRecord, TaskSettlement, Wake};
 use crate::task::{Accepted, TaskStatus};
@@ -185,8 +186,7 @@ impl TaskRunner {
         let settlement = shared
             .settlement(&record.task, record.requested_at, None, end)
             .await?;
-        let now = shared.parts.timer.now();
-        match shared.parts.store.finish_task(settlement, now).await? {
+        match shared.finish(settlement).await? {
             Settled::Done => {
                 shared.running.end(id);
                 Ok(Cancelled::Done)
@@ -357,6 +357,20 @@ impl Shared {
             Either::Left((Err(_panic), _)) => Err(TaskError::internal("the work ended unexpectedly")),
             Either::Right(_) => Err(TaskError::timeout()),
         }
+    }
+
+    /// Records a task's end, and tells of the callback that was enqueued with it.
+    pub(super) async fn finish(&self, settlement: TaskSettlement) -> Result<Settled, StoreError> {
+        let callback = settlement.callback.clone();
+        let finished = self
+            .parts
+            .store
+            .finish_task(settlement, self.parts.timer.now())
+            .await?;
+        if let (Settled::Done, Some(callback)) = (finished, callback) {
+            observe::enqueued_with_a_task(&*self.parts.store, &callback).await;
+        }
+        Ok(finished)
     }
 
     /// A task's end together with its callback, if it asked for one.
