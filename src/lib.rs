@@ -37,6 +37,7 @@
 //! | … with a proof | [`auth`]: signatures, fixed headers, user tokens; OAuth 2.0 | none; `engine` |
 //! | … over HTTP | [`transport`]: `HyperSender`; `ReqwestSender`; [`sender_fn`](transport::sender_fn) | `hyper` or `reqwest`, and `rustls`; none |
 //! | … and lose nothing | [`store`]: `SqliteStore`, `PostgresStore`; [`MemoryStore`](store::MemoryStore) survives no crash | `sqlite`, `postgres`; none |
+//! | … together with your own data, in one transaction | `SqliteStore::submit_in`, `PostgresStore::submit_in`; from any client of PostgreSQL, the function `ringback.enqueue` | `sqlite`, `postgres` |
 //! | … on Tokio; elsewhere, implement [`Timer`](system::Timer) | `system::TokioTimer` | `tokio` |
 //! | offer slow calls as asynchronous ones | `engine::TaskRunner`, `engine::CallHandlers` over HTTP | as for sending; `axum` for its routes |
 //! | make such calls, and wait for their end | [`client`](client/index.html): `CallClient`; only the URIs and payloads: [`task`] | `client`, and what sending over HTTP takes; none |
