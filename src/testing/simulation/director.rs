@@ -40,10 +40,12 @@ const TOLD_BY: Duration = Duration::from_secs(3 * 60);
 /// How many calls of one worker's store take no time at all.
 const CALLS_AT_ONCE: u32 = 128;
 
-/// How many steps everything may take: so many in any world, and so many for each delivery. Worlds that come to
-/// their end take about a tenth.
+/// How many steps everything may take: so many in any world, so many for each delivery, and so many in each second that
+/// passes, since workers and others look by the clock while they wait. Worlds that come to their end take about a tenth,
+/// and those that go round in circles have no time pass.
 const STEPS: u64 = 20_000;
 const STEPS_EACH: u64 = 100;
+const STEPS_A_SECOND: u64 = 100;
 
 /// 2026-01-01, a date like any other.
 const START: Duration = Duration::from_secs(1_767_225_600);
@@ -134,8 +136,8 @@ impl Director {
             steps += 1;
             let stuck = !self.step();
             let is_late = self.time.passed() > self.desk.calm_from() + patience;
-            if stuck || is_late || steps > most_steps {
-                let passed = self.time.passed().as_secs();
+            let passed = self.time.passed().as_secs();
+            if stuck || is_late || steps > most_steps + passed.saturating_mul(STEPS_A_SECOND) {
                 self.ledger.book().breach(Invariant::NotTerminating, || {
                     format!("not all is final after {steps} steps and {passed} s")
                 });

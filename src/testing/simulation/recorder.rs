@@ -164,6 +164,7 @@ impl Hooks for Recorder {
             if webhook.runs_by().is_none() {
                 book.awaits_no_more(&awaiting);
             }
+            book.distrust(now);
         }
         Ok(saved)
     }
@@ -180,6 +181,7 @@ impl Hooks for Recorder {
             let mut book = self.ledger.book();
             book.webhook_switched(webhook, switch, now);
             book.webhook_saved(webhook);
+            book.distrust(now);
         }
         Ok(switched)
     }
@@ -240,6 +242,7 @@ impl Hooks for Recorder {
         for (before, after) in before.iter().zip(&after) {
             book.replayed(before, replayed, after, now);
         }
+        book.distrust(now);
         Ok(replayed)
     }
 }

@@ -54,6 +54,7 @@ impl Book {
             went.extend(self.claimed_one(actor, request, claimed));
         }
         self.compare(taken);
+        self.distrust(now);
         if claimed.len() < request.max && !had_burials {
             for no in could_go.difference(&went) {
                 let key = self.lanes[*no].key.clone();

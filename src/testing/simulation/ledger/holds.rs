@@ -79,8 +79,9 @@ impl Book {
         rows.map(|(id, _)| *id).collect()
     }
 
-    /// Notes what has been kept back or let go, as the store says, and judges it.
+    /// Notes what a call has kept back or let go, as the store says, and judges it.
     pub(in super::super) fn notice_moves(&mut self, found: &[Readback], now: DateTime<Utc>) {
+        self.distrust(now);
         for found in found {
             self.notice_move(found, now);
         }

@@ -11,8 +11,8 @@ use crate::retry::Flusher;
 use crate::testing::simulation::violation::Invariant;
 use crate::time::{Clock, after};
 
-/// How far the present of a call may lie behind for what it does to be judged by the clock.
-const STALE: Duration = Duration::from_secs(9);
+/// How far from the present a call may believe to be for what it does to be judged by the clock.
+const ASTRAY: Duration = Duration::from_secs(9);
 
 /// How much longer than a period what awaits a run may wait for one, with a place free for it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -179,9 +179,11 @@ impl Book {
         }
     }
 
-    /// A call that speaks of a time long past can start runs at odd times.
-    pub(super) fn distrust(&mut self, now: DateTime<Utc>) {
-        if after(now, STALE) < self.time.now() {
+    /// A call that speaks of a time long past, or of one that has not come since the clock was set back, can start runs
+    /// at odd times, and have others wait for odd times. To be called before what such a call did is judged, and after.
+    pub(in super::super) fn distrust(&mut self, now: DateTime<Utc>) {
+        let present = self.time.now();
+        if after(now, ASTRAY) < present || after(present, ASTRAY) < now {
             for lane in &mut self.lanes {
                 lane.runs.forget_time();
             }
