@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use http::{Response, StatusCode};
 use ringback::delivery::{AttemptReport, Event, Outcome, Pacing, PlainProfile, SendFailure, Target};
 use ringback::engine::{Engine, Registration, TokioTimer};
@@ -28,9 +28,28 @@ fn delivery_of(attempt: i64) -> i64 {
     attempt * 4 / 5
 }
 
-pub(super) async fn fill(path: &Path, attempts: i64) -> Result<Month, AnyError> {
+/// What is in a file that was filled.
+pub(super) fn month(path: &Path) -> Result<Month, AnyError> {
+    let conn = Connection::open(path)?;
+    let (first, last) = conn.query_row("SELECT min(seq), max(seq) FROM attempts", [], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    let recorded_at = |seq: i64| -> Result<DateTime<Utc>, AnyError> {
+        let sql = "SELECT recorded_at FROM attempts WHERE seq = ?1";
+        let micros = conn.query_row(sql, [seq], |row| row.get(0))?;
+        Ok(DateTime::from_timestamp_micros(micros).ok_or("an instant is none")?)
+    };
+    Ok(Month {
+        first,
+        last,
+        start: recorded_at(first)?,
+        end: recorded_at(last)?,
+    })
+}
+
+pub(super) async fn fill(path: &Path, attempts: i64) -> Result<(), AnyError> {
     let end = SystemClock.now();
-    let month = Month {
+    let month = Planned {
         attempts,
         start: end - TimeDelta::days(30),
         end,
@@ -44,11 +63,18 @@ pub(super) async fn fill(path: &Path, attempts: i64) -> Result<Month, AnyError> 
     for index in indexes {
         conn.execute_batch(&index)?;
     }
-    Ok(month)
+    Ok(())
+}
+
+/// What a file is filled with.
+struct Planned {
+    attempts: i64,
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
 }
 
 /// Every webhook with one delivery of each type, and every outcome: rows to copy from, through the store itself.
-async fn templates(path: &Path, month: &Month) -> Result<(), AnyError> {
+async fn templates(path: &Path, month: &Planned) -> Result<(), AnyError> {
     let store = SqliteStore::open(path, EncryptionKeys::dangerous_plaintext())?;
     let nowhere = sender_fn(|_| async { Ok(Response::new(Bytes::new())) });
     let engine = Engine::builder(store.clone(), nowhere, TokioTimer)
@@ -147,7 +173,7 @@ struct Mix {
     kind: i64,
 }
 
-fn insert_all(conn: &mut Connection, month: &Month) -> Result<(), AnyError> {
+fn insert_all(conn: &mut Connection, month: &Planned) -> Result<(), AnyError> {
     let Templates {
         rare,
         common,

@@ -1,11 +1,13 @@
 //! Does a page of history stay quick, and does removing a day of it keep a claim waiting? Builds an SQLite file with a
 //! month of attempts over a hundred webhooks, asks for pages by every filter at the beginning, in the middle and at the
-//! end, in both directions, and prints the median and the longest time. Then removes the oldest day while deliveries are
-//! claimed and settled, and prints how long a claim had to wait at most, beside how long it has to without.
+//! end, in both directions, and prints how long they took. Then removes the oldest day while deliveries are enqueued,
+//! claimed and settled, and prints how long claims had to wait, beside how long they have to without.
 //!
 //! ```text
-//! cargo run --release --example history_bench -- [--attempts N] [--folder PATH]
+//! cargo run --release --example history_bench -- [--attempts N] [--folder PATH] [--pages-only | --purge-only]
 //! ```
+//!
+//! With a folder, the file is kept there, and one that is there already is used: each time it has a day less.
 
 mod load;
 
@@ -26,6 +28,8 @@ use ringback::store::{
     ClaimRequest, DeliveryStore, Enqueued, Inspect, NewDelivery, NewEvent, Next, Purged, Settlement,
     SqliteStore,
 };
+use ringback::system::SystemClock;
+use ringback::time::Clock;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
@@ -36,31 +40,42 @@ const PAGES: i64 = 24;
 const STEP: usize = 200;
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// How many claims are timed without purging.
+const ROUNDS: usize = 2000;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), AnyError> {
-    let (attempts, folder) = arguments()?;
+    let options = Options::parse(std::env::args().skip(1))?;
     let temporary = tempfile::tempdir()?;
-    let path = folder.as_deref().unwrap_or(temporary.path()).join("history.db");
-    let start = Instant::now();
-    let month = load::fill(&path, attempts).await?;
-    println!(
-        "{attempts} attempts in {:.0} s, {} MB",
-        start.elapsed().as_secs_f64(),
-        std::fs::metadata(&path)?.len() >> 20
-    );
-    let store = SqliteStore::open(&path, EncryptionKeys::dangerous_plaintext())?;
-    println!("\npages of 100\tmedian\tlongest\tshortest page");
-    for (name, query) in queries(&month) {
-        time_pages(&store, name, query, month.attempts).await?;
+    let path = options.folder.as_deref().unwrap_or(temporary.path());
+    let path = path.join("history.db");
+    if !path.exists() {
+        let start = Instant::now();
+        let unfinished = path.with_extension("unfinished");
+        load::fill(&unfinished, options.attempts).await?;
+        std::fs::rename(unfinished, &path)?;
+        println!("loaded in {:.0} s", start.elapsed().as_secs_f64());
     }
-    let alone = claims(&store, month.end, 500).await?;
-    println!("\nclaims without purging: {alone}");
-    purge_a_day(&store, &month).await
+    let month = load::month(&path)?;
+    let megabytes = std::fs::metadata(&path)?.len() >> 20;
+    println!("{} attempts, {megabytes} MB", month.last - month.first + 1);
+    let store = SqliteStore::open(&path, EncryptionKeys::dangerous_plaintext())?;
+    if options.pages {
+        println!("\npages of 100\t{}\tshortest page\tload {}", Times::HEAD, load());
+        for (name, query) in queries(&month) {
+            time_pages(&store, name, query, &month).await?;
+        }
+    }
+    if options.purge {
+        purge_a_day(&store, &month).await?;
+    }
+    Ok(())
 }
 
-/// What was loaded.
+/// What the file holds: the positions of the first and the last attempt, and when these were.
 pub(crate) struct Month {
-    attempts: i64,
+    first: i64,
+    last: i64,
     start: DateTime<Utc>,
     end: DateTime<Utc>,
 }
@@ -116,7 +131,7 @@ fn queries(month: &Month) -> Vec<(&'static str, HistoryQuery)> {
         (
             "delivery",
             HistoryQuery {
-                delivery: Some(DeliveryId(month.attempts / 2)),
+                delivery: Some(DeliveryId(month.first.midpoint(month.last) * 4 / 5)),
                 ..all()
             },
         ),
@@ -155,12 +170,13 @@ async fn time_pages(
     store: &SqliteStore,
     name: &str,
     query: HistoryQuery,
-    attempts: i64,
+    month: &Month,
 ) -> Result<(), AnyError> {
     let mut times = Vec::new();
     let mut shortest = usize::MAX;
     for direction in [Direction::NewestFirst, Direction::OldestFirst] {
-        let places = (1..PAGES).map(|at| Cursor::at(attempts / PAGES * at));
+        let apart = (month.last - month.first) / PAGES;
+        let places = (1..PAGES).map(|at| Cursor::at(month.first + apart * at));
         let middle = places.flat_map(|cursor| [PagePosition::After(cursor), PagePosition::Before(cursor)]);
         for page in std::iter::once(PagePosition::Start).chain(middle) {
             let query = HistoryQuery {
@@ -185,14 +201,18 @@ async fn time_pages(
 }
 
 async fn purge_a_day(store: &SqliteStore, month: &Month) -> Result<(), AnyError> {
+    println!("\n\t{}\tload", Times::HEAD);
+    let mut alone = Vec::new();
+    deliver(store, month.end, ROUNDS, &mut alone).await?;
+    println!("claims without purging\t{}\t{}", Times(alone), load());
+    let a_day_less = (month.end - month.start - TimeDelta::days(1)).to_std()?;
     let retention = Retention {
-        history: Duration::from_secs(29 * 24 * 60 * 60),
+        history: a_day_less,
         ..Retention::default()
     };
     let start = Instant::now();
+    let (mut all, mut steps, mut waits) = (Purged::default(), Vec::new(), Vec::new());
     let purging = async {
-        let mut all = Purged::default();
-        let mut steps = Vec::new();
         loop {
             let start = Instant::now();
             let step = store.purge(&retention, STEP, month.end).await?;
@@ -203,44 +223,36 @@ async fn purge_a_day(store: &SqliteStore, month: &Month) -> Result<(), AnyError>
             all.events += step.events;
             all.figures += step.figures;
             if step.is_done {
-                return Ok::<_, AnyError>((all, Times(steps)));
+                return Ok::<_, AnyError>(());
             }
             tokio::time::sleep(PAUSE).await;
         }
     };
-    let claiming = claims(store, month.end, usize::MAX);
-    let (all, steps, waits) = {
-        let mut claiming = std::pin::pin!(claiming);
-        let mut waits = Vec::new();
-        let purged = tokio::select! {
-            purged = purging => purged?,
-            claimed = &mut claiming => return Err(format!("claims ended: {:?}", claimed.err()).into()),
-        };
-        WAITS.with_borrow_mut(|noted| waits.append(noted));
-        (purged.0, purged.1, waits)
-    };
+    tokio::select! {
+        purged = purging => purged?,
+        delivered = deliver(store, month.end, usize::MAX, &mut waits) => delivered?,
+    }
     let seconds = start.elapsed().as_secs_f64();
+    println!("claims while purging\t{}\t{}", Times(waits), load());
+    println!("steps of {STEP}\t{}", Times(steps));
     println!("purged in {seconds:.0} s: {all:?}");
-    println!("steps of {STEP}: {steps}");
-    println!("claims meanwhile: {}", Times(waits));
     Ok(())
 }
 
-thread_local! {
-    /// How long claims took so far, for whoever stops listening to [`claims`].
-    static WAITS: std::cell::RefCell<Vec<Duration>> = const { std::cell::RefCell::new(Vec::new()) };
-}
-
-/// Enqueues, claims and settles so many times, a few milliseconds apart. How long the claims took.
-async fn claims(store: &SqliteStore, now: DateTime<Utc>, rounds: usize) -> Result<Times, AnyError> {
+/// Enqueues, claims and settles so many times, a few milliseconds apart. Notes how long each claim took.
+async fn deliver(
+    store: &SqliteStore,
+    now: DateTime<Utc>,
+    rounds: usize,
+    waits: &mut Vec<Duration>,
+) -> Result<(), AnyError> {
+    let batch = SystemClock.now().timestamp_micros();
     let mut number = 0_u64;
-    let mut waits = Vec::new();
     for _ in 0..rounds {
         let events = (0..8).map(|_| {
             number += 1;
-            let id = format!("new {rounds} {number}");
-            let event = Event::builder("s7", id, "kind-1").json("{}").build();
-            event.map(|event| NewEvent {
+            let event = Event::builder("s7", format!("new {batch} {number}"), "kind-1").json("{}");
+            event.build().map(|event| NewEvent {
                 event: event.into(),
                 deliveries: vec![NewDelivery {
                     target: ringback::delivery::Target::Webhook("w7".into()),
@@ -259,9 +271,7 @@ async fn claims(store: &SqliteStore, now: DateTime<Utc>, rounds: usize) -> Resul
         };
         let start = Instant::now();
         let claimed = store.claim(request).await?;
-        let wait = start.elapsed();
-        waits.push(wait);
-        WAITS.with_borrow_mut(|noted| noted.push(wait));
+        waits.push(start.elapsed());
         let settlements = claimed.into_iter().map(|claimed| Settlement {
             id: claimed.id,
             fence: claimed.fence,
@@ -277,32 +287,57 @@ async fn claims(store: &SqliteStore, now: DateTime<Utc>, rounds: usize) -> Resul
         store.settle(settlements.collect(), now).await?;
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
-    WAITS.with_borrow_mut(Vec::clear);
-    Ok(Times(waits))
+    Ok(())
 }
 
 struct Times(Vec<Duration>);
+
+impl Times {
+    const HEAD: &str = "median\tp99\tlongest";
+}
 
 impl std::fmt::Display for Times {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut times = self.0.clone();
         times.sort();
-        let median = times.get(times.len() / 2).copied().unwrap_or_default();
-        let longest = times.last().copied().unwrap_or_default();
-        write!(f, "{median:.1?}\t{longest:.1?}")
+        let at = |part: usize| times.get(part).copied().unwrap_or_default();
+        let (median, p99) = (at(times.len() / 2), at(times.len() * 99 / 100));
+        let longest = at(times.len().saturating_sub(1));
+        write!(f, "{median:.1?}\t{p99:.1?}\t{longest:.1?}")
     }
 }
 
-fn arguments() -> Result<(i64, Option<PathBuf>), AnyError> {
-    let (mut attempts, mut folder) = (100_000, None);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
-        match name.as_str() {
-            "--attempts" => attempts = value.parse()?,
-            "--folder" => folder = Some(PathBuf::from(value)),
-            _ => return Err(format!("unknown: {name}").into()),
+/// How busy the machine is with other things as well, where it says so: what is slow because of that is not ours.
+fn load() -> String {
+    let averages = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    averages.split(' ').next().unwrap_or("unknown").to_owned()
+}
+
+struct Options {
+    attempts: i64,
+    folder: Option<PathBuf>,
+    pages: bool,
+    purge: bool,
+}
+
+impl Options {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, AnyError> {
+        let mut options = Self {
+            attempts: 100_000,
+            folder: None,
+            pages: true,
+            purge: true,
+        };
+        while let Some(name) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
+            match name.as_str() {
+                "--attempts" => options.attempts = value()?.parse()?,
+                "--folder" => options.folder = Some(PathBuf::from(value()?)),
+                "--pages-only" => options.purge = false,
+                "--purge-only" => options.pages = false,
+                _ => return Err(format!("unknown: {name}").into()),
+            }
         }
+        Ok(options)
     }
-    Ok((attempts, folder))
 }

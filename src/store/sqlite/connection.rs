@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::checkpoint;
 use super::codec::limit;
 use super::fault::Fault;
 
@@ -15,10 +16,6 @@ const APPLICATION_ID: i64 = 0x7269_6e67;
 
 /// One script for each version of the tables. What is released is never changed, only added to.
 const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
-
-/// The write-ahead log is copied into the file when it has so many pages. The more, the fewer times a page that
-/// changes often is copied; 4000 are 16 MiB.
-const CHECKPOINT_PAGES: i64 = 4000;
 
 /// What is left of the log after a burst that made it long.
 const LOG_BYTES_KEPT: i64 = 64 << 20;
@@ -63,6 +60,22 @@ pub(super) fn open_file(path: &Path, settings: Settings) -> Result<Connection, F
     prepare(Connection::open_with_flags(path, flags)?, settings)
 }
 
+/// Opens a file, which is ours and open already, for nothing but [`copy_log`].
+pub(super) fn open_for_copying(path: &Path) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    synchronous(&conn, Durability::Full)?;
+    version(&conn)?; // SQLite looks for the log when it is asked something
+    Ok(conn)
+}
+
+/// Copies the log into the file, as far as nobody reads an older state of it, and waits for nobody.
+pub(super) fn copy_log(conn: &Connection) -> Result<(), Fault> {
+    conn.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?
+        .query_one([], |_| Ok(()))?;
+    Ok(())
+}
+
 pub(super) fn open_in_memory(settings: Settings) -> Result<Connection, Fault> {
     prepare(Connection::open_in_memory()?, settings)
 }
@@ -75,7 +88,7 @@ fn prepare(mut conn: Connection, settings: Settings) -> Result<Connection, Fault
     let cache_kib = i64::try_from(settings.page_cache / 1024).unwrap_or(i64::MAX);
     conn.pragma_update(None, "cache_size", -cache_kib)?;
     conn.pragma_update(None, "mmap_size", 0)?;
-    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "wal_autocheckpoint", checkpoint::LONG)?;
     conn.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
     migrate(&mut conn)?;
     // Without this promise, SQLite plans a statement anew whenever other values are bound to it: half of all the

@@ -5,6 +5,7 @@ use futures_channel::oneshot;
 use rusqlite::Connection;
 
 use super::cache::Cache;
+use super::checkpoint::Checkpointer;
 use super::connection::{self, Durability, Settings};
 use super::database::Database;
 use super::fault::Fault;
@@ -14,6 +15,8 @@ use crate::store::{StoreError, Wake};
 /// A connection and what goes with it. The methods that do the work of the store traits are in the modules of
 /// their subjects; each runs inside a transaction that [`carry_out`](Core::carry_out) has opened.
 pub(super) struct Core {
+    /// Sees to the log, where that is a file. It goes first, so that the last to close the file is the store.
+    checkpointer: Option<Checkpointer>,
     pub(super) conn: Database,
     pub(super) cache: Cache,
     pub(super) words: Words,
@@ -112,9 +115,15 @@ where
 }
 
 impl Core {
-    pub(super) fn new(conn: Database, settings: Settings, bells: Bells) -> Self {
+    pub(super) fn new(
+        conn: Database,
+        checkpointer: Option<Checkpointer>,
+        settings: Settings,
+        bells: Bells,
+    ) -> Self {
         let durability = settings.durability;
         Self {
+            checkpointer,
             conn,
             cache: Cache::default(),
             words: Words::default(),
@@ -150,6 +159,10 @@ impl Core {
             .map(|call| call.access())
             .max()
             .unwrap_or(Access::Reads);
+        let _until_committed = match (&self.checkpointer, access) {
+            (None, _) | (_, Access::Reads) => None,
+            (Some(checkpointer), Access::Leases | Access::Writes) => Some(checkpointer.transaction()),
+        };
         if let Err(fault) = self.begin_transaction(access) {
             self.roll_back();
             calls.iter_mut().for_each(|call| call.fail(fault.clone()));

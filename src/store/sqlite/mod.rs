@@ -27,6 +27,11 @@
 //! share while they have the file open. All three belong together and must lie on a local disk. Keep them where only the
 //! service can read.
 //!
+//! When the log has 16 MiB, a second thread copies it into the file, while calls go on; at its end they may be held up for
+//! some 20 milliseconds, so that the log can begin anew. What the disk writes meanwhile slows commits down that wait for it.
+//! Should the log come to have 64 MiB, as when something reads the file for very long or several processes write all the
+//! time, those who commit see to it, which takes them longer.
+//!
 //! # What is encrypted
 //!
 //! The file is opened with [keys](super::encryption), or explicitly
@@ -105,6 +110,7 @@
 mod anew;
 mod attempts;
 mod cache;
+mod checkpoint;
 mod claims;
 mod connection;
 mod contents;
@@ -136,6 +142,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use self::anew::Pass;
+use self::checkpoint::Checkpointer;
 pub use self::connection::Durability;
 use self::connection::Settings;
 use self::core::{Access, Bells, Core, Submitted};
@@ -334,8 +341,12 @@ impl SqliteStoreBuilder {
         path: impl AsRef<Path>,
         keys: impl Into<EncryptionKeys>,
     ) -> Result<SqliteStore, StoreError> {
-        let conn = connection::open_file(path.as_ref(), self.settings)?;
-        Ok(self.store(conn, keys.into())?)
+        let mut conn = connection::open_file(path.as_ref(), self.settings)?;
+        let checkpointer = match self.inline {
+            true => None,
+            false => Some(Checkpointer::start(path.as_ref(), &mut conn)?),
+        };
+        Ok(self.store(conn, checkpointer, keys.into())?)
     }
 
     /// Opens a store of which nothing remains, for tests.
@@ -345,10 +356,15 @@ impl SqliteStoreBuilder {
     /// As [`SqliteStore::open_in_memory`].
     pub fn open_in_memory(self) -> Result<SqliteStore, StoreError> {
         let conn = connection::open_in_memory(self.settings)?;
-        Ok(self.store(conn, EncryptionKeys::dangerous_plaintext())?)
+        Ok(self.store(conn, None, EncryptionKeys::dangerous_plaintext())?)
     }
 
-    fn store(self, conn: Connection, keys: EncryptionKeys) -> Result<SqliteStore, Fault> {
+    fn store(
+        self,
+        conn: Connection,
+        checkpointer: Option<Checkpointer>,
+        keys: EncryptionKeys,
+    ) -> Result<SqliteStore, Fault> {
         let conn = Database::unlock(conn, keys.clone())?;
         let (wake, intake_wake, task_wake) = (Wake::default(), Wake::default(), Wake::default());
         let bells = Bells {
@@ -356,7 +372,7 @@ impl SqliteStoreBuilder {
             intake: intake_wake.clone(),
             tasks: task_wake.clone(),
         };
-        let core = Core::new(conn, self.settings, bells);
+        let core = Core::new(conn, checkpointer, self.settings, bells);
         let runner = if self.inline {
             Runner::inline(core)
         } else {
