@@ -76,6 +76,11 @@ impl Cluster {
         self.run("pg_ctl", start);
     }
 
+    /// What the server has written to its log.
+    pub(crate) fn logged(&self) -> String {
+        fs::read_to_string(self.log()).unwrap()
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }

@@ -12,12 +12,16 @@ mod intake;
 mod lanes;
 mod model;
 mod mutants;
+mod outages;
 mod page;
+#[cfg(unix)]
+mod plans;
 #[cfg(unix)]
 mod processes;
 #[cfg(unix)]
 #[path = "../it/server.rs"]
 mod receiver;
+mod scene;
 mod server;
 mod stories;
 mod tables;
@@ -37,9 +41,12 @@ fn main() {
     trials.extend(lanes::trials());
     trials.extend(model::trials());
     trials.extend(mutants::trials());
+    trials.extend(outages::trials());
     trials.extend(page::trials());
     trials.extend(stories::trials());
     trials.extend(tables::trials());
+    #[cfg(unix)]
+    trials.extend(plans::trials());
     #[cfg(unix)]
     trials.extend(processes::trials());
     libtest_mimic::run(&arguments, trials).exit();
