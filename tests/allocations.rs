@@ -41,6 +41,17 @@ fn requests(region: &Region<'_, System>) -> usize {
     change.allocations + change.reallocations
 }
 
+/// The least that it asks for, of many times: now and then the test harness asks for something on a thread of its own, but
+/// what the work itself needs, it needs each time.
+fn least_requests(mut work: impl FnMut()) -> usize {
+    let counts = (0..50).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        work();
+        requests(&region)
+    });
+    counts.min().unwrap()
+}
+
 #[test]
 fn verifying_allocates_nothing() {
     let _turn = turn();
@@ -70,10 +81,10 @@ fn verifying_allocates_nothing() {
                 body: &body[1..],
                 ..message
             };
-            let region = Region::new(ALLOCATOR);
-            let (held, refused) = (verifier.verify(&message, now), verifier.verify(&forged, now));
-            let requests = requests(&region);
-            assert!(held.is_ok() && refused.is_err(), "{name}");
+            let requests = least_requests(|| {
+                assert!(verifier.verify(&message, now).is_ok(), "{name}");
+                assert!(verifier.verify(&forged, now).is_err(), "{name}");
+            });
             assert_eq!(requests, 0, "{name}, {bytes} bytes");
         }
     }
@@ -95,22 +106,24 @@ fn deciding_allocates_nothing() {
     ];
     let start = DateTime::UNIX_EPOCH;
     let mut retries = 0;
-    let region = Region::new(ALLOCATOR);
-    for schedule in &schedules {
-        for attempts in 0..20_u32 {
-            for retry_after in [None, Some(RetryAfter::Delay(Duration::from_secs(90)))] {
-                let decision = schedule.decide(&Progress {
-                    attempts,
-                    first_failure: start,
-                    now: start + TimeDelta::seconds(i64::from(attempts) * 40),
-                    retry_after,
-                    random: u64::from(attempts) << 58,
-                });
-                retries += usize::from(matches!(decision, Decision::RetryAt(_)));
+    let requests = least_requests(|| {
+        retries = 0;
+        for schedule in &schedules {
+            for attempts in 0..20_u32 {
+                for retry_after in [None, Some(RetryAfter::Delay(Duration::from_secs(90)))] {
+                    let decision = schedule.decide(&Progress {
+                        attempts,
+                        first_failure: start,
+                        now: start + TimeDelta::seconds(i64::from(attempts) * 40),
+                        retry_after,
+                        random: u64::from(attempts) << 58,
+                    });
+                    retries += usize::from(matches!(decision, Decision::RetryAt(_)));
+                }
             }
         }
-    }
-    assert_eq!(requests(&region), 0);
+    });
+    assert_eq!(requests, 0);
     assert!(retries > 50, "{retries} retries");
 }
 
