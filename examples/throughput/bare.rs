@@ -109,12 +109,16 @@ fn client(kind: SenderKind, in_flight: usize) -> Result<AnyClient, AnyError> {
                     .build(connector),
             )
         }
-        SenderKind::Reqwest => AnyClient::Reqwest(
-            reqwest::Client::builder()
-                .no_proxy()
-                .pool_max_idle_per_host(in_flight)
-                .build()?,
-        ),
+        SenderKind::Reqwest => {
+            // Nothing is encrypted here, but reqwest makes no client without this. It may be there already.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            AnyClient::Reqwest(
+                reqwest::Client::builder()
+                    .no_proxy()
+                    .pool_max_idle_per_host(in_flight)
+                    .build()?,
+            )
+        }
     })
 }
 
