@@ -103,7 +103,7 @@ text_id! {
     /// The name of a [`Profile`](crate::delivery::Profile), which says how a provider sends.
     ProfileName
 }
-#[cfg(feature = "metrics")]
+#[cfg(all(feature = "engine", feature = "metrics"))]
 impl ProfileName {
     /// The text, for a label that keeps it.
     pub(crate) fn shared(&self) -> Arc<str> {
