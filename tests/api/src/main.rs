@@ -33,14 +33,13 @@ fn main() -> Result<(), Box<dyn Error>> {
                 continue; // comes with `PartialEq`, and cannot be named
             }
             // One line for all that a type implements.
-            if let (Some(last), Some(new)) = (lines.last_mut(), traits.strip_prefix(' ')) {
-                if let Some(before) = last
+            if let (Some(last), Some(new)) = (lines.last_mut(), traits.strip_prefix(' '))
+                && let Some(before) = last
                     .strip_suffix(&format!(" for {target}"))
                     .filter(|text| is_plain_impl(text))
-                {
-                    *last = format!("{before} + {new} for {target}");
-                    continue;
-                }
+            {
+                *last = format!("{before} + {new} for {target}");
+                continue;
             }
         } else if item.starts_with("impl") {
             in_trait_impl = false;
