@@ -58,14 +58,15 @@
 //!
 //! | feature | what it adds | what it brings in |
 //! |---|---|---|
+//! | (none) | signatures, schedules, provider profiles and payload types, states and rules; the seams; `Receiver`; `MemoryStore` | serde, chrono, http, hmac, sha2 and their like: 32 crates, no runtime, HTTP client, TLS or database |
 //! | `engine` | `Dispatcher`, `Worker`, `Upkeep`, `TaskRunner`, `CallHandlers`; OAuth 2.0 | futures-util, rand, uuid |
-//! | `client` | `CallClient`, `Watches` | futures-util, rand |
+//! | `client` | `CallClient`, `Watches`: start asynchronous calls, wait for their end | futures-util, rand |
 //! | `tokio` | `TokioTimer` | tokio |
 //! | `hyper` | `HyperSender`, the recommended sender | hyper, hyper-util, tokio |
-//! | `reqwest` | `ReqwestSender`, for applications that have reqwest already | reqwest, hyper |
-//! | `rustls` | https for both senders | rustls with ring, the Mozilla roots |
+//! | `reqwest` | `ReqwestSender`, for applications that have reqwest already | reqwest, hyper, tokio |
+//! | `rustls` | https for `HyperSender` and `ReqwestSender` | rustls with ring, the Mozilla roots |
 //! | `sqlite` | `SqliteStore` | rusqlite, SQLite itself (compiled in), chacha20poly1305 |
-//! | `postgres` | `PostgresStore` | tokio-postgres, deadpool-postgres, chacha20poly1305 |
+//! | `postgres` | `PostgresStore`, for as many machines as there are | tokio-postgres, deadpool-postgres, tokio, chacha20poly1305 |
 //! | `gzip` | gzip bodies, received and sent | flate2 |
 //! | `ed25519` | Standard Webhooks `v1a` signatures | ed25519-dalek |
 //! | `jws` | TrueLayer's `Tl-Signature`, signed and verified, its keys fetched | p521, futures-util |
@@ -100,7 +101,10 @@
 //!
 //! - At least once is not exactly once: receivers hear some rings twice, and [`receive::Receiver`] with a store
 //!   handles each once.
+//! - [`MemoryStore`](store::MemoryStore) survives nothing.
 //! - A sender that blocks its thread stalls its worker. `panic = "abort"` cannot be contained.
+//! - A worker has 512 places and a webhook 8 of them, unless told otherwise: 64 that begin to hang at the same time hold
+//!   up the others until their requests have timed out and slowed them down.
 //! - SQLite is one machine. PostgreSQL is for several.
 //! - With Powens' [`Flusher`](retry::Flusher), ten poison deliveries at the front of a webhook stop each run before it comes
 //!   to the others: oldest first is what Powens publishes.
