@@ -14,7 +14,7 @@
 //! | `enqueued` | debug | `delivery`, `event`, `scope`, `kind` | after the commit |
 //! | span `attempt` | debug | `delivery`, `number`, `event`, `scope`, `kind`, `webhook`, `profile` | around an attempt: what the sender tells is within it |
 //! | `attempted` | debug | `outcome`, `took_ms`; within the span | when it is over |
-//! | `postponed` | warn | within the span | when nothing could be sent, since no proof could be made or the profile is not known here |
+//! | `postponed` | warn | within the span | when nothing was sent: no proof could be made, the profile is not known here, or an interrupted attempt was judged |
 //! | `delivered` | info | `delivery` | after the commit |
 //! | `to be tried again` | debug | `delivery`, `at` | after the commit; without `at`, in the flusher's next run |
 //! | `dead` | warn | `delivery`, `reason` | after the commit |

@@ -13,8 +13,9 @@
 //! | [`UserToken`] | the token of the user that the event is about, as `authorization: Bearer …` | given to the engine |
 //! | an [`AuthProvider`] of one's own | any headers | given to the engine |
 //!
-//! A delivery that nothing can prove waits: it is neither sent bare nor lost, and no attempt is counted. Where the
-//! receiver answers 401 and the proof can be [made anew](AuthProvider::refused), it is, once in an attempt.
+//! A delivery that nothing can prove at present waits: it is neither sent bare nor lost, and no attempt is counted. What
+//! nothing ever can, has [failed](AuthErrorKind::NotApplicable). Where the receiver answers 401 and the proof can be
+//! [made anew](AuthProvider::refused), it is, once in an attempt.
 
 pub(crate) mod bearer;
 mod config;
@@ -135,7 +136,7 @@ impl<'a> AuthContext<'a> {
     }
 }
 
-/// No proof could be made. The delivery waits.
+/// No proof could be made. The delivery waits, unless waiting helps nothing ([`AuthErrorKind::NotApplicable`]).
 #[derive(Debug)]
 pub struct AuthError {
     kind: AuthErrorKind,

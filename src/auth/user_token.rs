@@ -92,7 +92,9 @@ impl<F> Debug for TokenLookupFn<F> {
 /// otherwise. A receiver compares it with the token it has on record for that user.
 ///
 /// Events about no user are [refused](AuthErrorKind::NotApplicable): those without a
-/// [subject](crate::delivery::Event::subject), and Powens' `PAYMENT_STATE_UPDATED`, whatever its subject.
+/// [subject](crate::delivery::Event::subject), and Powens' `PAYMENT_STATE_UPDATED`, whatever its subject. That is a failed
+/// attempt, and a [`Flusher`](crate::retry::Flusher) would try them again in each run for ever, so have a webhook with a
+/// user's token [ask for](crate::delivery::Webhook::events) other types of event.
 ///
 /// It needs the application's look-up, and so is given to the engine by id
 /// (`EngineBuilder::auth`) rather than kept in a store.

@@ -58,7 +58,7 @@ impl fmt::Display for LaneKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// Whichever is due. A failed one lets the others pass. Four providers of four do this.
+    /// Whichever is due. A failed one lets the others pass. None of the four providers promises more.
     #[default]
     Any,
     /// One at a time, in the order they were enqueued; a failed one is retried before the next goes, until it

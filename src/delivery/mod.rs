@@ -3,9 +3,10 @@
 //! An [`Event`] happens in a [`Scope`](crate::id::Scope). Every [`Webhook`] of that scope whose
 //! [`EventPattern`]s match gets a *delivery* of it; so does a URL that was given with a call ([`Call`]). A
 //! delivery makes *attempts*, one HTTP exchange each, until one is accepted or its schedule ends. What may
-//! follow what is the [`TRANSITIONS`] table; which delivery goes next is decided lane by lane ([`Lane`], [`Pace`], [`Runs`]); and how
-//! a provider sends is its [`Profile`]. Updates that are not worth a delivery each are gathered into a [`Digest`]. What was attempted is looked up with a [`HistoryQuery`], how well that went is a
-//! webhook's [`Health`], and how long it is kept is the [`Retention`].
+//! follow what is the [`TRANSITIONS`] table; which delivery goes next is decided lane by lane ([`Lane`], [`Pace`],
+//! [`Runs`]); and how a provider sends is its [`Profile`]. Updates that are not worth a delivery each are gathered into a
+//! [`Digest`]. What was attempted is looked up with a [`HistoryQuery`], how well that went is a webhook's [`Health`], and
+//! how long it is kept is the [`Retention`].
 
 mod attempt;
 mod auto_disable;

@@ -83,7 +83,7 @@ pub enum DeadReason {
     Exhausted,
     /// The receiver said `410 Gone`, and the profile takes that for an answer.
     Gone,
-    /// The application withdrew it.
+    /// It was withdrawn. Nothing in this crate does so; a store of one's own may.
     Cancelled,
     /// Its webhook was deleted.
     WebhookDeleted,

@@ -106,7 +106,7 @@ pub struct EngineBuilder {
 }
 
 impl EngineBuilder {
-    /// Makes a profile known. Registrations name one.
+    /// Makes a profile known. Registrations name one. Default: none is known.
     pub fn profile(mut self, profile: impl Profile) -> Self {
         self.parts.profiles = self.parts.profiles.with(profile);
         self

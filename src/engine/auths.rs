@@ -14,7 +14,8 @@ const USERS_NAMED: usize = 100;
 
 impl Dispatcher {
     /// Keeps a way of proving deliveries under an id that registrations name, in place of any other of that id.
-    /// Attempts from now on go by it, in every process.
+    /// Attempts from now on go by it, in every process. Saved anew at each start, a key undoes its
+    /// [rotations](Self::rotate_auth).
     ///
     /// # Errors
     ///

@@ -16,8 +16,9 @@ use crate::store::{Claimed, Next, SetAside, Settled, Settlement};
 /// # Contract
 ///
 /// A notice comes after the commit that made it true, and only in the process that made it: of a delivery, from the
-/// worker that settled it; of a submission, from the worker that set it aside; of a webhook's being disabled for failing, from the [`Upkeep`](super::Upkeep) that did it. What
-/// an upkeep only looks at, health and the time that is left, each process tells by itself.
+/// worker that settled it; of a submission, from the worker that set it aside; of a webhook's being disabled for failing,
+/// from the [`Upkeep`](super::Upkeep) that did it. What an upkeep only looks at, health and the time that is left, each
+/// process tells by itself.
 /// Notices of one worker come in the order of its commits. Some may come twice, such as a recovery that two deliveries
 /// noticed at the same time. One is missed where the process ends, or the store's answer is lost, between the commit and
 /// the telling. So a notice is a hint; what is so is in the store.

@@ -68,8 +68,7 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// A webhook for events of that scope, sent to that URL as the profile of that name says. Until
-    /// [`events`](Self::events) says otherwise it gets every type of event.
+    /// A webhook for events of that scope, sent to that URL as the profile of that name says.
     pub fn new(scope: impl Into<Scope>, url: impl Into<String>, profile: impl Into<ProfileName>) -> Self {
         Self {
             id: None,
@@ -90,7 +89,7 @@ impl Registration {
         }
     }
 
-    /// An id of one's own, so that registering again changes the webhook and does not add another.
+    /// An id of one's own, so that registering again changes the webhook and does not add another. Default: a random one.
     pub fn id(self, id: impl Into<WebhookId>) -> Self {
         Self {
             id: Some(id.into()),
@@ -98,7 +97,7 @@ impl Registration {
         }
     }
 
-    /// A name for people.
+    /// A name for people. Default: none.
     pub fn name(self, name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -106,7 +105,7 @@ impl Registration {
         }
     }
 
-    /// Which types of event: by name, by prefix (`order-*`), or all (`*`).
+    /// Which types of event: by name, by prefix (`order-*`), or all (`*`). Default: all.
     pub fn events(self, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             events: patterns.into_iter().map(Into::into).collect(),
@@ -114,7 +113,8 @@ impl Registration {
         }
     }
 
-    /// How its deliveries prove themselves: an auth record of the store, or one the engine was built with.
+    /// How its deliveries prove themselves: an auth record of the store, or one the engine was built with. Default: not at
+    /// all, they are sent bare.
     pub fn auth(self, id: impl Into<AuthId>) -> Self {
         Self {
             auth: Some(id.into()),
@@ -122,19 +122,19 @@ impl Registration {
         }
     }
 
-    /// How much may go on at once, and how fast.
+    /// How much may go on at once, and how fast. Default: see [`Limits`].
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Whether its deliveries go strictly one after another.
+    /// Whether its deliveries go strictly one after another. Default: they do not ([`Order::Any`]).
     pub fn order(self, order: Order) -> Self {
         Self { order, ..self }
     }
 
     /// Where its requests may go, in place of what the engine and its sender allow. It is kept with the webhook, and can
     /// widen it (for a receiver of one's own inside the network) or [narrow](Guard::only_host) it (for one whose host is
-    /// known). Never take it from whoever chooses the URL.
+    /// known). Never take it from whoever chooses the URL. Default: none of its own.
     pub fn guard(self, guard: Guard) -> Self {
         Self {
             guard: Some(Arc::new(guard)),
@@ -147,7 +147,7 @@ impl Registration {
         Self { compression, ..self }
     }
 
-    /// How long an attempt may take, in place of the profile's deadline.
+    /// How long an attempt may take, in place of the profile's deadline, which is the default.
     pub fn deadline(self, deadline: Duration) -> Self {
         Self {
             deadline: Some(deadline),

@@ -120,8 +120,8 @@ impl Upkeep {
     ///
     /// # Errors
     ///
-    /// The store's, where waiting helps nothing: it was closed, or a newer version of this crate has taken it over.
-    /// Failures that may pass are waited out.
+    /// The store's, where waiting helps nothing, as of a [worker](super::Worker::run_until). Failures that may pass are
+    /// waited out.
     pub async fn run_until(&self, stop: impl Future<Output = ()> + Send) -> Result<(), StoreError> {
         let passes = self.passes();
         let all = try_join_all(passes.into_iter().map(|pass| self.go_on(pass)));

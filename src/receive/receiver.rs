@@ -215,8 +215,8 @@ impl<P: Protocol> Receiver<P> {
     /// Does everything: verifies, reads, de-duplicates, has the handler handle, remembers, and answers.
     ///
     /// The sender hears 204 once the handler has succeeded, now or for an earlier copy; 503 with `Retry-After` while
-    /// another copy is being handled, the store fails, or nobody can say whether the message is authentic; 500 if the
-    /// handler fails; 401, 413 or 415 for what is not let in. Never a 2xx for what was not handled.
+    /// another copy is being handled, the store fails, or nobody can say whether the message is authentic or where it came
+    /// from; 500 if the handler fails; 401, 413 or 415 for what is not let in. Never a 2xx for what was not handled.
     ///
     /// A handler that panics takes this future with it, and where the sender hangs up, frameworks drop it; the lease
     /// then ends by itself. So a message is handled at least once, and a second time only if the process died, the

@@ -14,7 +14,8 @@ use crate::transport::Network;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
-/// The addresses that messages may come from, for providers that publish theirs (Yodlee).
+/// The addresses that messages may come from, for providers that publish theirs ([Truv](mod@crate::provider::truv)) or tell
+/// their customers (Yodlee).
 ///
 /// It adds to a [`Gate`](super::Gate) and does not replace one: whoever shares the provider's network, or can have
 /// the provider send, comes from the same addresses.

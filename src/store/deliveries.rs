@@ -21,10 +21,10 @@ use crate::url::WebhookUrl;
 ///
 /// **Lanes.** A delivery waits in the lane of its [`Target`]. A lane's limits, order and switch are those of
 /// its webhook as last saved, or of the [`Call`] last enqueued in it. Among lanes with work due, `claim` serves
-/// first the one whose last turn is longest ago, so lanes take turns; it shares the places it was given among them. From a lane it takes what is due, oldest due first
-/// (in an [`Order::Strict`](crate::delivery::Order::Strict) lane: only the oldest of all, and only when none
-/// of it is in flight), and never more than [`Lane::allowance`](crate::delivery::Lane::allowance). Since this
-/// is decided inside the claim, it holds across processes.
+/// first the one whose last turn is longest ago, so lanes take turns; it shares the places it was given among them.
+/// From a lane it takes what is due, oldest due first (in an [`Order::Strict`](crate::delivery::Order::Strict) lane: only
+/// the oldest of all, and only when none of it is in flight), and never more than
+/// [`Lane::allowance`](crate::delivery::Lane::allowance). Since this is decided inside the claim, it holds across processes.
 ///
 /// **Pace.** A lane has a [`Pace`](crate::delivery::Pace), kept with it in the commit that settles: it is told of each
 /// delivery that comes back, settled, released or interrupted ([`Lane::land`](crate::delivery::Lane::land)), and while it
@@ -87,8 +87,8 @@ use crate::url::WebhookUrl;
 ///
 /// # Example
 ///
-/// A store that forwards to another is the common case of one's own; implement every method, since none has a
-/// default that a wrapper could forget.
+/// [`MemoryStore`](super::MemoryStore) is the shortest. A store that forwards to another, as the example `custom_store`
+/// does, implements every method: none has a default that a wrapper could forget.
 #[async_trait]
 pub trait DeliveryStore: Debug + Send + Sync + 'static {
     /// Takes in events with their deliveries, due at once, in one commit.

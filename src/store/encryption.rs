@@ -12,7 +12,7 @@
 //! 2. Give every process the new key in first place: `EncryptionKeys::new(new).and(old)`. From the first that opens the
 //!    store so, all of them write under the new key.
 //! 3. Have what was written before encrypted anew, while everything runs
-//!    ([`SqliteStore::encrypt_anew`](super::SqliteStore::encrypt_anew)).
+//!    ([`SqliteStore::encrypt_anew`](super::SqliteStore::encrypt_anew), and `PostgresStore` has the same).
 //! 4. Once that has returned, take the old key out, and destroy it when no backup needs it any more.
 //!
 //! The first step is for several processes alone: one that does not have the new key would otherwise end with

@@ -39,6 +39,10 @@ use crate::secret::Hidden;
 /// # Errors
 ///
 /// As the [module](super) says.
+///
+/// # Cancellation
+///
+/// As the [module](super) says.
 #[async_trait]
 pub trait Inspect: Debug + Send + Sync + 'static {
     /// The delivery with that id.

@@ -1,7 +1,7 @@
 //! What must survive.
 //!
-//! A store keeps deliveries, registrations, digests, what was submitted, tasks and the keys of what was received. Each of these is a trait of
-//! its own with a written contract; the engine asks for what it uses. Three things hold for all of them:
+//! A store keeps deliveries, registrations, digests, what was submitted, tasks and the keys of what was received. Each of
+//! these is a trait of its own with a written contract. Three things hold for all of them:
 //!
 //! - **No store reads a clock.** `now` is the caller's, in every call.
 //! - **A call is one commit.** When it returns `Ok`, what it did is as durable as the store can make it; when

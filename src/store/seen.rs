@@ -21,6 +21,10 @@ use crate::id::Fence;
 /// # Errors
 ///
 /// As the [module](super) says. A receiver that cannot reach its store must answer 503, never 2xx.
+///
+/// # Cancellation
+///
+/// As the [module](super) says.
 #[async_trait]
 pub trait SeenStore: Debug + Send + Sync + 'static {
     /// Says whether to handle what has this key, and if so, takes a lease on it.

@@ -34,6 +34,10 @@ use crate::url::WebhookUrl;
 /// # Errors
 ///
 /// As the [module](super) says.
+///
+/// # Cancellation
+///
+/// As the [module](super) says.
 #[async_trait]
 pub trait TaskStore: Debug + Send + Sync + 'static {
     /// Takes in a task. Whether its id was new; if not, nothing is changed.

@@ -40,6 +40,10 @@ use crate::id::{AuthId, Scope, WebhookId};
 /// # Errors
 ///
 /// As the [module](super) says.
+///
+/// # Cancellation
+///
+/// As the [module](super) says.
 #[async_trait]
 pub trait WebhookStore: Debug + Send + Sync + 'static {
     /// Adds a webhook, or puts it in place of the one with its id.

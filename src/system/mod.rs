@@ -27,7 +27,7 @@ impl Clock for SystemClock {
 /// # Contract
 ///
 /// Bytes must be unpredictable to anyone outside wherever they become ids, tokens or keys, which is
-/// everywhere but in tests; there a seeded source makes a run repeatable.
+/// everywhere but in tests; there a seeded source, such as `testing::SeededEntropy`, makes a run repeatable.
 pub trait Entropy: std::fmt::Debug + Send + Sync + 'static {
     /// Fills the whole buffer.
     fn fill(&self, buffer: &mut [u8]);

@@ -17,7 +17,7 @@
 //!
 //! | seam | suite |
 //! |---|---|
-//! | [`DeliveryStore`], [`WebhookStore`], [`DigestStore`], [`Inspect`], [`TaskStore`], [`SeenStore`] | [`conformance::store`] |
+//! | the seven traits of a [`Store`](crate::store::Store) | [`conformance::store`] |
 //! | [`HttpSender`] | [`conformance::sender`] |
 //! | [`Timer`] | [`conformance::timer`] |
 //! | [`AuthProvider`] | [`conformance::auth`] |
@@ -50,12 +50,6 @@
 //!
 //! That the store suite finds what is broken is itself tested, with stores that are known to be ([`mutants`]).
 //!
-//! [`DeliveryStore`]: crate::store::DeliveryStore
-//! [`WebhookStore`]: crate::store::WebhookStore
-//! [`DigestStore`]: crate::store::DigestStore
-//! [`Inspect`]: crate::store::Inspect
-//! [`TaskStore`]: crate::store::TaskStore
-//! [`SeenStore`]: crate::store::SeenStore
 //! [`HttpSender`]: crate::transport::HttpSender
 //! [`Timer`]: crate::engine::Timer
 //! [`AuthProvider`]: crate::auth::AuthProvider

@@ -82,8 +82,8 @@ impl ReqwestSender {
 
     /// Sends through a client made elsewhere, with its connections, proxies and TLS.
     ///
-    /// The guard, and one that a request comes with, then judge only URLs, not the addresses that names resolve to: a name that resolves to a private
-    /// address gets through, unless the client's own resolver prevents it. And the
+    /// The guard, and one that a request comes with, then judge only URLs, not the addresses that names resolve to: a name
+    /// that resolves to a private address gets through, unless the client's own resolver prevents it. And the
     /// [contract](HttpSender#contract) is kept only by a client built with `redirect(Policy::none())`,
     /// `retry(never())`, `no_proxy()`, and without decompression and cookies. `https` is taken to be supported.
     pub fn dangerous_from_client(client: Client, guard: Guard) -> Self {

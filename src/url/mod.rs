@@ -41,8 +41,8 @@ use serde::{Deserialize, Serialize};
 pub use self::error::UrlError;
 pub use self::host::Host;
 
-/// The longest URL taken, in bytes, once it is in its canonical spelling. What providers, proxies and servers accept in a request line varies, and
-/// 2048 is about the least of it.
+/// The longest URL taken, in bytes, once it is in its canonical spelling. What providers, proxies and servers accept in a
+/// request line varies, and 2048 is about the least of it.
 pub const MAX_LENGTH: usize = 2048;
 
 /// An absolute `http` or `https` URL that every parser reads the same way.

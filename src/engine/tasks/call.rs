@@ -99,7 +99,7 @@ pub struct Callbacks {
 }
 
 impl Callbacks {
-    /// Callbacks sent as the profile of that name says, unsigned (as TrueLayer's are), of the scope `tasks`.
+    /// Callbacks sent as the profile of that name says.
     pub fn new(profile: impl Into<ProfileName>) -> Self {
         Self {
             profile: profile.into(),
@@ -109,7 +109,8 @@ impl Callbacks {
         }
     }
 
-    /// Lets them prove themselves.
+    /// Lets them prove themselves: by an auth record of the store, or one the engine was built with. While there is none of
+    /// that id, callbacks wait. Default: they are sent bare.
     #[must_use]
     pub fn with_auth(self, auth: impl Into<AuthId>) -> Self {
         Self {
@@ -118,13 +119,13 @@ impl Callbacks {
         }
     }
 
-    /// How much may go on at once to one scheme, host and port.
+    /// How much may go on at once to one scheme, host and port. Default: see [`Limits`].
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// The scope that their events are of, under which the history has them.
+    /// The scope that their events are of, under which the history has them. Default: `tasks`.
     #[must_use]
     pub fn with_scope(self, scope: impl Into<Scope>) -> Self {
         Self {

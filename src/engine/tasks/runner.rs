@@ -216,8 +216,7 @@ impl TaskRunner {
     ///
     /// # Errors
     ///
-    /// The store's, where waiting helps nothing: it was [closed](crate::store::StoreErrorKind::Closed), or a newer
-    /// version of this crate has [taken it over](crate::store::StoreErrorKind::TooNew).
+    /// The store's, where waiting helps nothing, as of a [worker](crate::engine::Worker::run_until).
     pub async fn run_until(&self, stop: impl Future<Output = ()> + Send) -> Result<(), StoreError> {
         shift::run_until(&self.shared, stop).await
     }

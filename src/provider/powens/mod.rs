@@ -33,8 +33,9 @@
 //!
 //! * PW <https://docs.powens.com/documentation/integration-guides/webhooks>
 //! * PU, PC <https://docs.powens.com/api-reference/user-connections/users>, `…/connections`
-//! * PB <https://docs.powens.com/api-reference/products/data-aggregation/bank-accounts>, and its neighbours
-//!   `account-ownerships`, `transactions-attachments`
+//! * PB <https://docs.powens.com/api-reference/products/data-aggregation/bank-accounts>; PO and PT its neighbours
+//!   `account-ownerships` and `transactions-attachments`
+//! * PS <https://docs.powens.com/api-reference/products/documents-aggregation/subscriptions>
 //! * PP <https://docs.powens.com/api-reference/products/payments/payments>
 //! * SDK <https://github.com/powenscompany/powens-sdks> (January 2025)
 //! * P21 Budget Insight's OpenAPI document of 2020, <https://github.com/cashbee-team/budgea_client>

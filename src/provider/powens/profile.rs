@@ -11,8 +11,8 @@ use crate::retry::Schedule;
 
 /// Powens' profile, `powens`: a failed delivery waits for the next run of the [`Flusher`], every 5 minutes unless
 /// [told otherwise](ProviderProfile::with_flusher), and is tried again until it is accepted. Where a registration does
-/// without the flusher, as one in strict order must, it is tried again every 5 minutes. Deliveries are authenticated by the user's token, by
-/// [`BiSignature`](crate::signature::BiSignature), or by an access token of the receiver's.
+/// without the flusher, as one in strict order must, it is tried again every 5 minutes. Deliveries are authenticated by the
+/// user's token, by [`BiSignature`](crate::signature::BiSignature), or by an access token of the receiver's.
 ///
 /// Each JSON body gets `id_webhook_data` in front, a number from the store. A body that has the key already is
 /// [`RenderError::KeyTaken`], whatever it holds: the store counts these numbers, and one from elsewhere might

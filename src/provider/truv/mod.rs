@@ -11,8 +11,8 @@
 //! the access secret as key \[TV7\]. No time is signed, so a replay shows only in its `webhook_id`. Truv sends
 //! from 34.212.57.93, 44.224.243.166 and 52.25.14.79 \[TV8\].
 //!
-//! **When it tries again.** Success is a 2xx within 10 seconds; else up to 3 more times, 30 seconds apart
-//! \[TV3, TV19\]. After that the event is lost to the webhook, and is found in the
+//! **When it tries again.** Success is a 2xx within 10 seconds, redirects followed; else up to 3 more times, 30 seconds
+//! apart \[TV3, TV19\]. After that the event is lost to the webhook, and is found in the
 //! [history](WebhookRequestPage) of the last 30 days \[TV1\]. An endpoint that goes on failing may be disabled
 //! (`enabled`) \[TV1\].
 //!
@@ -32,7 +32,8 @@
 //! * TV1 <https://docs.truv.com/api-reference/webhooks/object>
 //! * TV2 <https://docs.truv.com/api-reference/webhooks>
 //! * TV3, TV7 <https://truv.com/docs/api-reference/webhooks/object>, `…/security`
-//! * TV4, TV10 <https://docs.truv.com/api-reference/webhooks/webhooks_create>, `…/webhook_requests_list`
+//! * TV4, TV6, TV10 <https://docs.truv.com/api-reference/webhooks/webhooks_create>, `…/webhooks_partial_update`,
+//!   `…/webhook_requests_list`
 //! * TV8 <https://docs.truv.com/api-reference/webhook-events>
 //! * TV11 to TV17 <https://docs.truv.com/api-reference/tasks/events>, and the same of orders, links,
 //!   employment, statements, shifts and bank-accounts

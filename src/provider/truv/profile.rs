@@ -11,7 +11,8 @@ use crate::json::quoted;
 use crate::provider::profile::{Dialect, ProviderProfile, has_text_id, object};
 use crate::retry::Schedule;
 
-/// Truv's profile, `truv`: 3 retries 30 seconds apart, 10 seconds for an answer, and Truv's own `User-Agent`.
+/// Truv's profile, `truv`: 3 retries 30 seconds apart, 10 seconds for an answer, and Truv's own `User-Agent`. Truv follows
+/// redirects; here one is a failure, as everywhere in this crate, since it may lead inside the network.
 /// Deliveries are authenticated by [`TruvSignature`](crate::signature::TruvSignature).
 ///
 /// A body must be a JSON object. What every body of Truv has is put in front where it is not there yet:

@@ -65,8 +65,8 @@ impl PostgresStore {
     /// SQL function in the [module's documentation](crate::store::postgres).
     ///
     /// The connection is the application's: of a pool of its own, or of the one that the store was made
-    /// [over](crate::store::postgres::PostgresStoreBuilder::over). It takes two round trips, and no lock that anybody waits for. The
-    /// role needs to `SELECT` from the table `encryption_keys` and to `INSERT` into `intake`.
+    /// [over](crate::store::postgres::PostgresStoreBuilder::over). It takes two round trips, and no lock that anybody waits for. What
+    /// its role must be granted is in the [module's documentation](crate::store::postgres).
     ///
     /// # Errors
     ///

@@ -202,7 +202,9 @@ impl PostgresStoreBuilder {
     /// # Errors
     ///
     /// [`StoreErrorKind::Unavailable`] if the server cannot be reached, [`StoreErrorKind::Corrupt`] if the schema is
-    /// another application's, [`StoreErrorKind::TooNew`] if a newer version of this crate has changed it.
+    /// another application's, [`StoreErrorKind::TooNew`] if a newer version of this crate has changed it,
+    /// [`StoreErrorKind::WrongKey`] if something in it may be encrypted under a key that was not given, or not be encrypted,
+    /// without [leave](EncryptionKeys::and_plaintext).
     pub async fn connect<T>(
         self,
         config: Config,

@@ -28,8 +28,8 @@ const WRITTEN: &str = "ringback.";
 /// The advisory lock under which versions change: "ringback" in ASCII.
 const LOCK: i64 = 0x7269_6e67_6261_636b;
 
-/// The name of a schema: lower-case letters, digits and underscores, no digit in front, at most 63 of them. So it reads the
-/// same with and without quotes.
+/// The name of a schema: lower-case letters, digits and underscores, neither a digit nor `pg_` in front, at most 63 of them.
+/// So it reads the same with and without quotes.
 ///
 /// ```
 /// use ringback::store::postgres::SchemaName;

@@ -3,10 +3,10 @@
 //!
 //! A world has a handful of webhooks in several scopes, some in strict order, some with a rate, each with its own
 //! limit in flight, some with a flusher; events for them, and calls with URLs of their own; a manager who switches webhooks
-//! off and on and removes one; users who are temporary, and webhooks that are unsubscribed; an operator who replays. Its workers crash, freeze past their leases, are told to stop and come
-//! back; its store fails, dawdles, and loses answers; its receivers refuse, hang, break off, and accept without being
-//! heard; its clock is set forwards and back ([`FaultKind`]). Then it becomes calm, and everything has to come to its
-//! end.
+//! off and on and removes one; users who are temporary, and webhooks that are unsubscribed; an operator who replays. Its
+//! workers crash, freeze past their leases, are told to stop and come back; its store fails, dawdles, and loses answers;
+//! its receivers refuse, hang, break off, and accept without being heard; its clock is set forwards and back
+//! ([`FaultKind`]). Then it becomes calm, and everything has to come to its end.
 //!
 //! Everything that happens is watched from both sides of the store and at the receivers, and judged by a book kept
 //! for the purpose, against what the crate promises ([`Invariant`]). Whatever happens follows from the seed: the same
