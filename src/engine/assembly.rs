@@ -180,7 +180,8 @@ impl EngineBuilder {
         self
     }
 
-    /// How much of a response is read. Default: see [`ResponseLimits`].
+    /// How much of a response is read; a larger one is a failed attempt, whatever its status. Default: see
+    /// [`ResponseLimits`].
     pub fn response_limits(mut self, limits: ResponseLimits) -> Self {
         self.parts.limits = limits;
         self

@@ -154,7 +154,8 @@ impl<P: Protocol> Receiver<P> {
         self
     }
 
-    /// How long keys are remembered. Default 7 days: longer than any of the providers retries.
+    /// How long keys are remembered. Default 7 days: longer than any of the providers retries but Powens, which goes on
+    /// until it hears a 2xx.
     #[must_use]
     pub fn keep(mut self, keep: Duration) -> Self {
         self.keep = keep;
