@@ -82,7 +82,8 @@
 //! 1. **At least once.** Once `enqueue` has returned, the delivery survives `kill -9` (on a durable store) and is
 //!    attempted until it is accepted or its schedule ends. An end is recorded as dead, with the reason, and can be
 //!    replayed.
-//! 2. **Enqueue is idempotent** on the scope and the caller's event id; the same id with other bytes is a conflict.
+//! 2. **Enqueue is idempotent** on the scope and the caller's event id, for as long as the event is kept
+//!    ([`delivery::Retention`]); the same id with other bytes is a conflict.
 //! 3. **One holder.** A delivery is held by one worker under a lease, with a fence that rises at each claim; what a
 //!    late holder reports changes nothing. Leases outlast the deadlines under them.
 //! 4. **An attempt and its outcome commit together.** One that was cut short is recorded as interrupted, and counted.
@@ -90,8 +91,8 @@
 //!    across processes.
 //! 6. **Bounded.** Memory follows what is in flight, not what waits.
 //! 7. **Signed anew at every attempt,** over the bytes that are sent. Keys rotate with overlap.
-//! 8. **Only where allowed:** https and public addresses, unless told otherwise ([`transport::Guard`]). What stores keep of
-//!    secrets, URLs and contents is encrypted.
+//! 8. **Only where allowed:** https and public addresses, unless told otherwise ([`transport::Guard`]). What SQLite and
+//!    PostgreSQL keep of secrets, URLs and contents is encrypted.
 //! 9. **Never a panic from outside data,** and one in your own sender, authentication or profile costs one attempt.
 //! 10. **Order** is none by default, and strict where a webhook asks for it ([`delivery::Order`]).
 //! 11. **Nothing is sent without its proof.** What nothing can prove at present waits, and no attempt is counted.
