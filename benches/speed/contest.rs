@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 /// How long a turn takes, about: long enough for the clock, short enough for many turns.
 const TURN: Duration = Duration::from_micros(500);
 
+/// What the columns of a [`Row`] are.
+pub(crate) const HEADING: &str = "work\tbytes\twho\tmedian\ta second\tto the first";
+
 /// Several ways to do one thing. The first is what the others are compared with.
 pub(crate) struct Contest<'a> {
     work: &'static str,
@@ -90,12 +93,17 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
 }
 
 impl Row {
+    fn per_second(&self) -> f64 {
+        1e9 / self.nanos
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "work": self.work,
             "bytes": self.bytes,
             "who": self.who,
             "median_ns": (self.nanos * 10.0).round() / 10.0,
+            "per_second": self.per_second().round(),
             "ratio": self.ratio.map(|ratio| (ratio * 1_000.0).round() / 1_000.0),
         })
     }
@@ -104,7 +112,8 @@ impl Row {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.bytes.map(|bytes| bytes.to_string()).unwrap_or_default();
-        write!(f, "{}\t{bytes}\t{}\t{:.1} ns", self.work, self.who, self.nanos)?;
+        write!(f, "{}\t{bytes}\t{}\t", self.work, self.who)?;
+        write!(f, "{:.1} ns\t{:.0}", self.nanos, self.per_second())?;
         match self.ratio {
             Some(ratio) => write!(f, "\t{ratio:.2}"),
             None => Ok(()),

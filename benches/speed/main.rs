@@ -56,7 +56,7 @@ async fn main() -> Result<(), AnyError> {
         let rows: Vec<_> = rows.iter().map(Row::to_json).collect();
         println!("{}", serde_json::Value::from(rows));
     } else {
-        println!("work\tbytes\twho\tmedian\tto the first");
+        println!("{}", contest::HEADING);
         for row in rows {
             println!("{row}");
         }

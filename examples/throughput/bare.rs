@@ -16,7 +16,7 @@ use ringback::time::Clock;
 
 use super::AnyError;
 use super::receiver::Receiver;
-use super::settings::{PATH, SECRET, SenderKind, Settings};
+use super::settings::{PATH, SECRET, SenderKind, Settings, check};
 
 /// How many requests at once are tried.
 const IN_FLIGHT: [usize; 3] = [16, 64, 256];
@@ -51,7 +51,7 @@ enum AnyClient {
 }
 
 async fn post_all(settings: &Settings, in_flight: usize) -> Result<f64, AnyError> {
-    let receiver = Receiver::start(settings.deliveries).await?;
+    let receiver = Receiver::start(settings.deliveries, check()?).await?;
     let uri: Uri = format!("http://{}{PATH}", receiver.address).parse()?;
     let signed: Arc<[_]> = signed(settings, &uri)?.into();
     let client = client(settings.sender, in_flight)?;

@@ -19,7 +19,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::AnyError;
 use super::receiver::Receiver;
-use super::settings::{PATH, SECRET, SenderKind, Settings};
+use super::settings::{PATH, SECRET, SenderKind, Settings, check};
 
 const SCOPE: &str = "throughput";
 
@@ -50,7 +50,7 @@ pub(crate) struct Latency {
 pub(crate) async fn measure<S: Store + Clone>(store: S, settings: &Settings) -> Result<Measured, AnyError> {
     let paced = if settings.backlog == 0 { settings.paced } else { 0 };
     let events = settings.backlog + settings.deliveries + paced;
-    let receiver = Receiver::start(events).await?;
+    let receiver = Receiver::start(events, check()?).await?;
     let desk = Arc::new(Desk::new(events, settings.ahead));
     let engine = engine(store.clone(), settings, &desk)?;
     let dispatcher = engine.dispatcher();

@@ -4,8 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use http::{Request, StatusCode};
+use ringback::signature::{BiSignature, HmacKey, MaxAge, Message, Verifier};
+use ringback::system::SystemClock;
+use ringback::time::Clock;
 
 use super::AnyError;
+use super::receiver::Check;
 
 /// The secret that both sides share.
 pub(crate) const SECRET: &str = "the secret of every webhook here";
@@ -98,8 +103,23 @@ impl Settings {
     }
 }
 
+/// What the receiver asks of each request.
+pub(crate) fn check() -> Result<Box<Check>, AnyError> {
+    let verifier = Verifier::new(
+        BiSignature::path_only(),
+        [HmacKey::new(SECRET)?],
+        MaxAge::minutes(5),
+    );
+    Ok(Box::new(move |request: &Request<Bytes>| {
+        verifier
+            .verify(&Message::from(request), SystemClock.now())
+            .map_err(|_| StatusCode::UNAUTHORIZED)?;
+        number_of(request.body()).ok_or(StatusCode::UNPROCESSABLE_ENTITY)
+    }))
+}
+
 /// The number that [`Settings::body`] was given.
-pub(crate) fn number_of(body: &[u8]) -> Option<usize> {
+fn number_of(body: &[u8]) -> Option<usize> {
     let start = r#"{"id":""#.len();
     let digits = body.get(start..start + 16)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
