@@ -11,7 +11,7 @@ use super::holds::Holds;
 use super::lanes::{LaneNo, Lanes};
 use super::purge::Over;
 use super::row::{Route, Row};
-use crate::delivery::{DeadReason, Event, LaneRules, State, Target, Webhook};
+use crate::delivery::{DeadReason, Event, Fingerprint, LaneRules, State, Target, Webhook};
 use crate::id::{DeliveryId, EventId, Fence, Scope, WebhookId};
 use crate::store::holds::moved_with;
 use crate::store::{Enqueued, NewDelivery, NewEvent};
@@ -33,8 +33,23 @@ pub(super) struct Book {
     pub(super) dead: BTreeMap<WebhookId, BTreeSet<DeliveryId>>,
     forgettable: VecDeque<Forgettable>,
     keep_finals: usize,
+    /// What was forgotten, for the caller to drop once nobody has to wait for that: its bytes are all over the memory.
+    pub(super) forgotten: Vec<Row>,
     pub(super) last_id: i64,
     last_number: i64,
+}
+
+/// An event to take in, with what can be worked out before the book is had.
+pub(super) struct Incoming {
+    new: NewEvent,
+    fingerprint: Fingerprint,
+}
+
+impl From<NewEvent> for Incoming {
+    fn from(new: NewEvent) -> Self {
+        let fingerprint = new.event.fingerprint();
+        Self { new, fingerprint }
+    }
 }
 
 /// What may be forgotten once there is too much of it.
@@ -53,24 +68,24 @@ impl Book {
         }
     }
 
-    pub(super) fn enqueue_all(&mut self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Vec<Enqueued> {
-        let deliveries = events.iter().map(|new| new.deliveries.len()).sum();
-        let answers = events.into_iter().map(|new| self.take_in(new, now)).collect();
+    pub(super) fn enqueue_all(&mut self, events: Vec<Incoming>, now: DateTime<Utc>) -> Vec<Enqueued> {
+        let deliveries = events.iter().map(|event| event.new.deliveries.len()).sum();
+        let answers = events.into_iter().map(|event| self.take_in(event, now)).collect();
         self.move_held(moved_with(deliveries), now);
         self.forget_oldest();
         answers
     }
 
-    pub(super) fn enqueue(&mut self, new: NewEvent, now: DateTime<Utc>) -> Enqueued {
-        let deliveries = new.deliveries.len();
-        let answer = self.take_in(new, now);
+    pub(super) fn enqueue(&mut self, event: Incoming, now: DateTime<Utc>) -> Enqueued {
+        let deliveries = event.new.deliveries.len();
+        let answer = self.take_in(event, now);
         self.move_held(moved_with(deliveries), now);
         self.forget_oldest();
         answer
     }
 
-    fn take_in(&mut self, new: NewEvent, now: DateTime<Utc>) -> Enqueued {
-        let fingerprint = new.event.fingerprint();
+    fn take_in(&mut self, event: Incoming, now: DateTime<Utc>) -> Enqueued {
+        let Incoming { new, fingerprint } = event;
         match self.events.get(new.event.scope(), new.event.id()) {
             Some(known) if known.fingerprint == fingerprint => {
                 return Enqueued::Duplicate(self.kept(known).collect());
@@ -236,6 +251,7 @@ impl Book {
             self.log.records.remove(seq);
         }
         self.events.remove_delivery(&row.event);
+        self.forgotten.push(row);
     }
 
     /// Strikes a delivery off the lists of what is final.
@@ -244,7 +260,7 @@ impl Book {
         if let Some(ended_at) = row.ended_at.take() {
             self.over.remove(id, ended_at);
         }
-        if let Some(webhook) = row.served_webhook()
+        if let (State::Dead(_), Some(webhook)) = (row.state, row.served_webhook())
             && let Some(dead) = self.dead.get_mut(webhook)
         {
             dead.remove(&id);
@@ -340,22 +356,23 @@ mod tests {
     fn only_the_latest_ends_are_kept() {
         let (mut book, now) = (Book::keeping(2), DateTime::UNIX_EPOCH);
         let replayed = DeliveryId(1);
-        book.enqueue(call("1"), now);
+        book.enqueue(call("1").into(), now);
         deliver(&mut book);
         assert_eq!(book.replay(replayed, now), Replayed::Done);
         book.enqueue(
             NewEvent {
                 deliveries: vec![],
                 ..call("2")
-            },
+            }
+            .into(),
             now,
         );
-        book.enqueue(call("3"), now);
+        book.enqueue(call("3").into(), now);
         deliver(&mut book);
         // Of five entries two are kept: how the replayed one ended, and the third event.
         assert!(book.delivery(replayed).is_some());
         assert_eq!(book.events.len(), 2);
-        book.enqueue(call("4"), now);
+        book.enqueue(call("4").into(), now);
         deliver(&mut book);
         assert!(book.delivery(replayed).is_none());
         assert_eq!(

@@ -57,14 +57,18 @@ impl Events {
 
     /// Notes that one of its deliveries was forgotten, and with the last one forgets the event.
     pub(super) fn remove_delivery(&mut self, event: &Event) {
-        let recorded = self
-            .0
-            .get_mut(event.scope())
-            .and_then(|events| events.get_mut(event.id()));
-        let Some(recorded) = recorded else { return };
-        recorded.kept = recorded.kept.saturating_sub(1);
-        if recorded.kept == 0 {
-            self.remove(event.scope(), event.id());
+        let Some(events) = self.0.get_mut(event.scope()) else {
+            return;
+        };
+        if let Some(recorded) = events.get_mut(event.id())
+            && recorded.kept > 1
+        {
+            recorded.kept -= 1;
+            return;
+        }
+        events.remove(event.id());
+        if events.is_empty() {
+            self.0.remove(event.scope());
         }
     }
 

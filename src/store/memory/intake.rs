@@ -31,7 +31,7 @@ impl Intake {
         let Some(submitted) = self.waiting.remove(&taking.number) else {
             return TakenIn::Gone;
         };
-        let why = match taking.event.map(|event| book.enqueue(event, now)) {
+        let why = match taking.event.map(|event| book.enqueue(event.into(), now)) {
             Some(Enqueued::Fresh(deliveries)) => return TakenIn::Fresh(deliveries),
             Some(Enqueued::Duplicate(_)) => return TakenIn::Duplicate,
             Some(Enqueued::Conflict) => SetAside::Conflict,

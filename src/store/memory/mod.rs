@@ -18,6 +18,7 @@ mod tasks;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::take;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use self::book::Book;
+use self::book::{Book, Incoming};
 use self::digests::Digests;
 use self::intake::Intake;
 use self::seen::SeenKeys;
@@ -134,7 +135,11 @@ impl fmt::Debug for MemoryStore {
 #[async_trait]
 impl DeliveryStore for MemoryStore {
     async fn enqueue(&self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Result<Vec<Enqueued>, StoreError> {
-        let answers = self.state().book.enqueue_all(events, now);
+        let events = events.into_iter().map(Incoming::from).collect();
+        let (answers, _forgotten) = {
+            let book = &mut self.state().book;
+            (book.enqueue_all(events, now), take(&mut book.forgotten))
+        };
         self.wake.ring();
         Ok(answers)
     }
@@ -150,13 +155,13 @@ impl DeliveryStore for MemoryStore {
         settlements: Vec<Settlement>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Settled>, StoreError> {
-        let (answers, rings) = {
-            let mut state = self.state();
+        let (answers, rings, _forgotten) = {
+            let book = &mut self.state().book;
             let answers = settlements
                 .into_iter()
-                .map(|settlement| state.book.settle(settlement, now))
+                .map(|settlement| book.settle(settlement, now))
                 .collect();
-            (answers, state.book.take_rings())
+            (answers, book.take_rings(), take(&mut book.forgotten))
         };
         if rings {
             self.wake.ring();
@@ -332,7 +337,7 @@ impl DigestStore for MemoryStore {
             if !digests.is_next(&taking) {
                 return Ok(None);
             }
-            let enqueued = book.enqueue(taking.notification, now);
+            let enqueued = book.enqueue(taking.notification.into(), now);
             if enqueued != Enqueued::Conflict {
                 digests.take(taking.window, &taking.through);
             }
@@ -433,7 +438,11 @@ impl Inspect for MemoryStore {
         max: usize,
         now: DateTime<Utc>,
     ) -> Result<Purged, StoreError> {
-        Ok(self.state().book.purge(retention, max, now))
+        let (purged, _forgotten) = {
+            let book = &mut self.state().book;
+            (book.purge(retention, max, now), take(&mut book.forgotten))
+        };
+        Ok(purged)
     }
 }
 
@@ -494,7 +503,7 @@ impl TaskStore for MemoryStore {
             let mut state = self.state();
             let State { book, tasks, .. } = &mut *state;
             tasks.finish(&settlement, now).inspect(|_| {
-                book.enqueue_all(settlement.callback.into_iter().collect(), now);
+                book.enqueue_all(settlement.callback.into_iter().map(Incoming::from).collect(), now);
             })
         };
         self.wake.ring();

@@ -41,8 +41,10 @@ impl Over {
     }
 
     pub(super) fn remove(&mut self, id: DeliveryId, ended_at: DateTime<Utc>) {
-        self.with_bodies.remove(&(ended_at, id));
-        self.others.remove(&(ended_at, id));
+        // Most are delivered, and most that go have their bodies.
+        if !self.with_bodies.remove(&(ended_at, id)) {
+            self.others.remove(&(ended_at, id));
+        }
     }
 }
 
