@@ -17,11 +17,12 @@ use crate::store::codec::{ending, floor, state_words, whole};
 use crate::store::waiting::Waits;
 use crate::store::{Next, Settled, Settlement};
 
-/// Read once the lanes are locked, so nobody changes any of it before the commit.
+/// Read once the lanes are locked, so nobody changes any of it before the commit. The state is no condition here, for which
+/// the server might go through all that is in flight.
 const HELD: &str = "
-    SELECT id, lane, fence, history, due, awaits, claimed_at, CASE WHEN NOT test THEN webhook END AS webhook
+    SELECT id, lane, state, fence, history, due, awaits, claimed_at, CASE WHEN NOT test THEN webhook END AS webhook
     FROM ringback.deliveries
-    WHERE id = ANY($1::bigint[]) AND state = 'sending'";
+    WHERE id = ANY($1::bigint[])";
 
 const SETTLE: &str = "
     UPDATE ringback.deliveries d
@@ -166,7 +167,8 @@ impl<'a> Landing<'a> {
             .await?;
         let mut lanes = Lanes::new(whole(now));
         lanes.add(&locked)?;
-        let held = held.iter().map(read).collect::<Result<_, _>>()?;
+        let held = held.iter().filter_map(|row| read(row).transpose());
+        let held = held.collect::<Result<_, _>>()?;
         Ok(Self { tx, lanes, held })
     }
 
@@ -206,7 +208,11 @@ impl<'a> Landing<'a> {
     }
 }
 
-fn read(row: &Row) -> Result<(DeliveryId, Held), Fault> {
+/// Reads a delivery, if it is in flight.
+fn read(row: &Row) -> Result<Option<(DeliveryId, Held)>, Fault> {
+    if row.read::<&str>("state")? != "sending" {
+        return Ok(None);
+    }
     let held = Held {
         lane: row.read("lane")?,
         fence: Fence(row.read("fence")?),
@@ -216,7 +222,7 @@ fn read(row: &Row) -> Result<(DeliveryId, Held), Fault> {
         claimed_at: row.read("claimed_at")?,
         webhook: row.read("webhook")?,
     };
-    Ok((DeliveryId(row.read("id")?), held))
+    Ok(Some((DeliveryId(row.read("id")?), held)))
 }
 
 /// What deliveries have become, column by column.

@@ -113,13 +113,15 @@ impl<'a> Transaction<'a> {
 
     /// Whatever the defaults of the role or the database are: statements see what was committed when they begin, which is
     /// what locks are taken for. Should this process stand still, the server does not keep others waiting for what it has
-    /// locked. The key that encrypts stays the same until the commit.
+    /// locked. Statements are planned for tables that are large, since a plan may outlive the time when they were empty. The
+    /// key that encrypts stays the same until the commit.
     fn begin(&self) -> String {
         let (schema, key) = (self.database.schema.name(), self.sealer.0.current().to_bytes());
         let key = u64::from_be_bytes(key);
         format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
              SET LOCAL idle_in_transaction_session_timeout = {STANDSTILL};
+             SET LOCAL enable_seqscan = off; SET LOCAL jit = off;
              LOCK TABLE \"{schema}\".encryption_keys IN ROW SHARE MODE;
              SELECT \"{schema}\".require_key('\\x{key:016x}')"
         )
