@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 
 use super::codec::{floor, instant, micros, optional_instant, span_of_micros};
 use super::database::Database;
@@ -83,7 +83,26 @@ pub(super) struct Log<'c> {
     conn: &'c Database,
     words: &'c mut Words,
     now: DateTime<Utc>,
-    extent: Option<Extent>,
+    open: Option<Open<'c>>,
+}
+
+/// A log that is being written to.
+struct Open<'c> {
+    extent: Extent,
+    insert: CachedStatement<'c>,
+}
+
+impl<'c> Open<'c> {
+    fn new(conn: &'c Database) -> Result<Self, Fault> {
+        Ok(Self {
+            extent: Extent::read(conn)?,
+            insert: conn.prepare_cached(
+                "INSERT INTO attempts (seq, delivery, number, previous, webhook, test, scope, kind, outcome, accepted,
+                    recorded_at, started_at, duration, retry_at, excerpt)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            )?,
+        })
+    }
 }
 
 impl<'c> Log<'c> {
@@ -92,7 +111,7 @@ impl<'c> Log<'c> {
             conn,
             words,
             now,
-            extent: None,
+            open: None,
         }
     }
 
@@ -103,9 +122,9 @@ impl<'c> Log<'c> {
         report: &AttemptReport,
         consequence: Consequence,
     ) -> Result<Seq, Fault> {
-        let extent = match &mut self.extent {
-            Some(extent) => extent,
-            None => self.extent.insert(Extent::read(self.conn)?),
+        let Open { extent, insert } = match &mut self.open {
+            Some(open) => open,
+            None => self.open.insert(Open::new(self.conn)?),
         };
         let last = optional_instant(extent.recorded_at, "recorded_at")?;
         let recorded_at = floor(recorded_at(self.now, last));
@@ -118,33 +137,30 @@ impl<'c> Log<'c> {
             Consequence::RetryAt(at) => Some(at),
             Consequence::Accepted | Consequence::End => None,
         };
-        self.conn
-            .prepare_cached(
-                "INSERT INTO attempts (seq, delivery, number, previous, webhook, test, scope, kind, outcome, accepted,
-                    recorded_at, started_at, duration, retry_at, excerpt)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-            )?
-            .execute((
-                extent.last,
-                attempted.delivery,
-                attempted.number,
-                attempted.previous,
-                attempted.webhook,
-                attempted.test,
-                attempted.scope,
-                attempted.kind,
-                outcome,
-                matches!(consequence, Consequence::Accepted),
-                recorded_at,
-                floor(report.started_at),
-                micros(report.duration),
-                retry_at,
-                self.conn.seal(
-                    EXCERPT,
-                    &[&attempted.delivery.to_be_bytes(), &i64::from(attempted.number).to_be_bytes()],
-                    &report.excerpt,
-                )?,
-            ))?;
+        insert.execute((
+            extent.last,
+            attempted.delivery,
+            attempted.number,
+            attempted.previous,
+            attempted.webhook,
+            attempted.test,
+            attempted.scope,
+            attempted.kind,
+            outcome,
+            matches!(consequence, Consequence::Accepted),
+            recorded_at,
+            floor(report.started_at),
+            micros(report.duration),
+            retry_at,
+            self.conn.seal(
+                EXCERPT,
+                &[
+                    &attempted.delivery.to_be_bytes(),
+                    &i64::from(attempted.number).to_be_bytes(),
+                ],
+                &report.excerpt,
+            )?,
+        ))?;
         Ok(extent.last)
     }
 
@@ -154,7 +170,7 @@ impl<'c> Log<'c> {
 
     /// Notes how far the log goes now, and files the tail if it has become long.
     pub(super) fn close(self, longest_tail: u32) -> Result<(), Fault> {
-        let Some(mut extent) = self.extent else {
+        let Some(Open { mut extent, .. }) = self.open else {
             return Ok(());
         };
         if extent.last - extent.filed >= i64::from(longest_tail) {

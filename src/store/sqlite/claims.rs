@@ -277,7 +277,11 @@ impl Head {
     ) -> Result<Claimed, Fault> {
         let event = match events.entry(self.event) {
             Entry::Occupied(known) => Arc::clone(known.get()),
-            Entry::Vacant(place) => Arc::clone(place.insert(event(conn, self.event)?)),
+            Entry::Vacant(place) => {
+                let known = cache.event(self.event);
+                let event = known.map_or_else(|| event(conn, self.event), Ok)?;
+                Arc::clone(place.insert(event))
+            }
         };
         let contents = contents::read(conn, self.id, self.own)?;
         let webhook = match self.webhook {

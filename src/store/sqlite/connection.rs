@@ -64,7 +64,6 @@ pub(super) fn open_file(path: &Path, settings: Settings) -> Result<Connection, F
 pub(super) fn open_for_copying(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
-    synchronous(&conn, Durability::Full)?;
     version(&conn)?; // SQLite looks for the log when it is asked something
     Ok(conn)
 }
@@ -84,7 +83,9 @@ fn prepare(mut conn: Connection, settings: Settings) -> Result<Connection, Fault
     conn.busy_timeout(settings.busy_timeout)?;
     version(&conn)?; // before anything is changed in what may be another's
     write_ahead(&conn, settings.busy_timeout)?;
-    synchronous(&conn, settings.durability)?;
+    // Commits do not wait for the disk: those that make promises are waited for apart from this. What keeps the file whole
+    // is waited for all the same, where the log is copied and where it begins anew.
+    conn.pragma_update(None, "synchronous", "NORMAL")?;
     let cache_kib = i64::try_from(settings.page_cache / 1024).unwrap_or(i64::MAX);
     conn.pragma_update(None, "cache_size", -cache_kib)?;
     conn.pragma_update(None, "mmap_size", 0)?;
@@ -96,15 +97,6 @@ fn prepare(mut conn: Connection, settings: Settings) -> Result<Connection, Fault
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
-}
-
-/// Sets what the following commits are worth. SQLite takes it only between transactions.
-pub(super) fn synchronous(conn: &Connection, durability: Durability) -> Result<(), Fault> {
-    let word = match durability {
-        Durability::Full => "FULL",
-        Durability::Normal => "NORMAL",
-    };
-    Ok(conn.pragma_update(None, "synchronous", word)?)
 }
 
 /// Turns the write-ahead log on. This is the one thing for which SQLite does not wait itself if another process

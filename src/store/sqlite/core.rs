@@ -6,9 +6,10 @@ use rusqlite::Connection;
 
 use super::cache::Cache;
 use super::checkpoint::Checkpointer;
-use super::connection::{self, Durability, Settings};
+use super::connection::Settings;
 use super::database::Database;
 use super::fault::Fault;
+use super::sync::Done;
 use super::words::Words;
 use crate::store::{StoreError, Wake};
 
@@ -23,9 +24,6 @@ pub(super) struct Core {
     /// How many attempts may be recorded before they are filed.
     pub(super) longest_tail: u32,
     pub(super) rings: Rings,
-    /// What commits are worth that make promises, and what the next one is worth as things are set.
-    durability: Durability,
-    synchronous: Durability,
     bells: Bells,
     /// The latest that a claim came with, since the clock was last set back.
     pub(super) clock: DateTime<Utc>,
@@ -46,9 +44,11 @@ pub(super) struct Rings {
     pub(super) tasks: bool,
 }
 
-/// What a call does to the file, and so what its commit must be worth.
+/// What a call does to the file, and whether its answer waits until the disk holds what it tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
+    /// Nothing, and no harm is done if what it tells is undone: when to look again, to which webhooks an event goes.
+    Glances,
     /// Nothing.
     Reads,
     /// It takes a lease, or records that one has ended. A power failure may undo that, since it ends the holder
@@ -57,6 +57,16 @@ pub(super) enum Access {
     Leases,
     /// It makes a promise.
     Writes,
+}
+
+impl Access {
+    fn changes_anything(self) -> bool {
+        matches!(self, Self::Leases | Self::Writes)
+    }
+
+    pub(super) fn waits_for_disk(self) -> bool {
+        matches!(self, Self::Reads | Self::Writes)
+    }
 }
 
 /// A call that waits to be carried out. It may be run more than once, the last time counts.
@@ -121,7 +131,6 @@ impl Core {
         settings: Settings,
         bells: Bells,
     ) -> Self {
-        let durability = settings.durability;
         Self {
             checkpointer,
             conn,
@@ -129,49 +138,48 @@ impl Core {
             words: Words::default(),
             longest_tail: settings.longest_tail,
             rings: Rings::default(),
-            durability,
-            synchronous: durability,
             bells,
             clock: DateTime::<Utc>::MIN_UTC,
         }
     }
 
-    /// Carries out calls in one commit, and answers them after it. If one fails, they are carried out one by
-    /// one, so that it takes no other down with it; as calls hardly ever fail, this costs less than a savepoint
-    /// for each.
-    pub(super) fn carry_out(&mut self, mut calls: Vec<Box<dyn Call>>) {
-        if let Err(Undone) = self.in_one_transaction(&mut calls)
-            && calls.len() > 1
-        {
-            for call in &mut calls {
-                let _ = self.in_one_transaction(std::slice::from_mut(call));
+    /// Carries out calls in one commit. If one fails, they are carried out one by one, so that it takes no other down with
+    /// it; as calls hardly ever fail, this costs less than a savepoint for each.
+    pub(super) fn carry_out(&mut self, mut calls: Vec<Box<dyn Call>>) -> Done {
+        let mut promises = false;
+        match self.in_one_transaction(&mut calls) {
+            Ok(promised) => promises = promised,
+            Err(Undone) if calls.len() > 1 => {
+                for call in &mut calls {
+                    promises |= self
+                        .in_one_transaction(std::slice::from_mut(call))
+                        .unwrap_or(false);
+                }
             }
+            Err(Undone) => {}
         }
-        for call in calls {
-            call.answer();
-        }
+        Done { calls, promises }
     }
 
-    /// Runs calls and commits. Where there is no use in running them one by one, all have failed alike.
-    fn in_one_transaction(&mut self, calls: &mut [Box<dyn Call>]) -> Result<(), Undone> {
+    /// Runs calls and commits. Where there is no use in running them one by one, all have failed alike. Whether the disk must
+    /// hold the commit before anybody hears of it.
+    fn in_one_transaction(&mut self, calls: &mut [Box<dyn Call>]) -> Result<bool, Undone> {
         let access = calls
             .iter()
             .map(|call| call.access())
             .max()
-            .unwrap_or(Access::Reads);
-        let _until_committed = match (&self.checkpointer, access) {
-            (None, _) | (_, Access::Reads) => None,
-            (Some(checkpointer), Access::Leases | Access::Writes) => Some(checkpointer.transaction()),
-        };
+            .unwrap_or(Access::Glances);
+        let checkpointer = self.checkpointer.as_ref().filter(|_| access.changes_anything());
+        let _until_committed = checkpointer.map(Checkpointer::transaction);
         if let Err(fault) = self.begin_transaction(access) {
             self.roll_back();
             calls.iter_mut().for_each(|call| call.fail(fault.clone()));
-            return Ok(());
+            return Ok(false);
         }
         for call in calls.iter_mut() {
             let failed = call.run(self).is_err();
             // SQLite itself rolls back after some errors, as when the disk is full.
-            if (failed && call.access() != Access::Reads) || self.conn.is_autocommit() {
+            if (failed && call.access().changes_anything()) || self.conn.is_autocommit() {
                 self.roll_back();
                 return Err(Undone);
             }
@@ -181,27 +189,19 @@ impl Core {
             Err(fault) => {
                 self.roll_back();
                 calls.iter_mut().for_each(|call| call.fail(fault.clone()));
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(access == Access::Writes)
     }
 
     fn begin_transaction(&mut self, access: Access) -> Result<(), Fault> {
         if !self.conn.is_autocommit() {
             self.roll_back(); // a panic cut the last one short
         }
-        let durability = match access {
-            Access::Writes => self.durability,
-            Access::Leases => Durability::Normal,
-            Access::Reads => self.synchronous,
-        };
-        if durability != self.synchronous {
-            connection::synchronous(&self.conn, durability)?;
-            self.synchronous = durability;
-        }
-        let sql = match access {
-            Access::Reads => "BEGIN",
-            Access::Leases | Access::Writes => "BEGIN IMMEDIATE",
+        let sql = match access.changes_anything() {
+            true => "BEGIN IMMEDIATE",
+            false => "BEGIN",
         };
         self.conn.prepare_cached(sql)?.execute([])?;
         if !self.cache.keep_if_current(&self.conn)? {

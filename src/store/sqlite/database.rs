@@ -1,6 +1,7 @@
 //! A connection, and the keys to what is kept encrypted in it.
 
 use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
@@ -10,7 +11,23 @@ use crate::store::encryption::{EncryptionKeys, KeyId, Place, Vault};
 /// A connection to a file, with the keys that its file names. It is a [`Connection`], for all that is not encrypted.
 pub(super) struct Database {
     conn: Connection,
-    vault: Vault,
+    vault: Arc<Vault>,
+    latest: LatestVault,
+}
+
+/// What encrypts as things are, for whoever encrypts before a call comes to its turn. Should the key change meanwhile, the
+/// call encrypts anew.
+#[derive(Clone)]
+pub(super) struct LatestVault(Arc<Mutex<Arc<Vault>>>);
+
+impl LatestVault {
+    pub(super) fn get(&self) -> Arc<Vault> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, vault: Arc<Vault>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = vault;
+    }
 }
 
 impl Database {
@@ -24,15 +41,23 @@ impl Database {
             "INSERT INTO encryption_keys (id) VALUES (?1) ON CONFLICT (id) DO NOTHING",
             [first.current().to_bytes()],
         )?;
-        let vault = vault(&tx, keys)?;
+        let vault = Arc::new(vault(&tx, keys)?);
         tx.commit()?;
-        Ok(Self { conn, vault })
+        let latest = LatestVault(Arc::new(Mutex::new(Arc::clone(&vault))));
+        Ok(Self { conn, vault, latest })
+    }
+
+    pub(super) fn latest_vault(&self) -> LatestVault {
+        self.latest.clone()
     }
 
     /// Goes by what other processes have made of the keys meanwhile. To be called at the start of a transaction.
     pub(super) fn look_at_keys(&mut self) -> Result<(), Fault> {
-        check(&self.conn, &self.vault)?;
-        self.vault.switch_to(latest(&self.conn)?);
+        let vault = vault(&self.conn, self.vault.keys().clone())?;
+        if vault.current() != self.vault.current() {
+            self.vault = Arc::new(vault);
+            self.latest.set(Arc::clone(&self.vault));
+        }
         Ok(())
     }
 
@@ -58,6 +83,15 @@ impl Database {
     pub(super) fn seal(&self, column: &'static str, row: &[&[u8]], value: &[u8]) -> Result<Vec<u8>, Fault> {
         let sealed = self.vault.seal(Place { column, row }, value);
         sealed.map_err(|_| Fault::Unreadable(column))
+    }
+
+    pub(super) fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Whether a value is under the key that encrypts now.
+    pub(super) fn encrypts_like(&self, sealed: &[u8]) -> bool {
+        sealed.starts_with(&self.vault.current().to_bytes())
     }
 
     /// Reads back what [`seal`](Self::seal) gave.

@@ -153,7 +153,8 @@ impl Core {
             return Ok(None);
         }
         let notification = std::slice::from_ref(notification);
-        let (mut answers, sooner) = events::enqueue(&self.conn, &mut self.words, notification, now)?;
+        let (mut answers, sooner) =
+            events::enqueue(&self.conn, &mut self.cache, &mut self.words, notification, now)?;
         self.rings.deliveries |= sooner;
         let enqueued = answers.pop();
         if matches!(enqueued, Some(Enqueued::Fresh(_) | Enqueued::Duplicate(_))) {

@@ -1,5 +1,6 @@
 //! What goes wrong inside, and what callers are told of it.
 
+use std::io;
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
@@ -24,6 +25,8 @@ pub(super) enum Fault {
     WrongKey(KeyId),
     #[error("the disk failed while the commit was under way")]
     CommitUnknown(Arc<rusqlite::Error>),
+    #[error("the disk failed to write the log")]
+    LogUnknown(Arc<io::Error>),
     #[error("the file system cannot hold a write-ahead log")]
     NoLog,
     #[error("the thread of the store could not be started")]
@@ -41,13 +44,18 @@ impl Fault {
         }
     }
 
+    /// The log could not be opened or written out.
+    pub(super) fn log(error: io::Error) -> Self {
+        Self::LogUnknown(Arc::new(error))
+    }
+
     fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Sqlite(error) => kind_of(error),
             Self::Unreadable(_) | Self::Foreign => StoreErrorKind::Corrupt,
             Self::TooNew(_) => StoreErrorKind::TooNew,
             Self::WrongKey(_) => StoreErrorKind::WrongKey,
-            Self::CommitUnknown(_) => StoreErrorKind::Unknown,
+            Self::CommitUnknown(_) | Self::LogUnknown(_) => StoreErrorKind::Unknown,
             Self::NoLog | Self::NoThread => StoreErrorKind::Unavailable,
             Self::Closed => StoreErrorKind::Closed,
         }

@@ -68,7 +68,7 @@ impl SqliteStore {
     /// # }
     /// ```
     pub fn submit_in(&self, transaction: &Transaction<'_>, events: &[Event]) -> Result<(), StoreError> {
-        let submitted = database::vault(transaction, self.keys.clone()).and_then(|vault| {
+        let submitted = database::vault(transaction, self.vault.get().keys().clone()).and_then(|vault| {
             let seal = |column: &'static str, row: &[&[u8]], value: &[u8]| {
                 let sealed = vault.seal(Place { column, row }, value);
                 sealed.map_err(|_| Fault::Unreadable(column))
@@ -141,7 +141,7 @@ impl Core {
         }
         let present = taking.iter().zip(&there).filter(|(_, is_there)| **is_there);
         let events: Vec<_> = present.filter_map(|((_, event), _)| event.as_ref()).collect();
-        let (enqueued, sooner) = events::enqueue(&self.conn, &mut self.words, &events, now)?;
+        let (enqueued, sooner) = events::enqueue(&self.conn, &mut self.cache, &mut self.words, &events, now)?;
         self.rings.deliveries |= sooner;
         let mut enqueued = enqueued.into_iter();
         let mut answers = Vec::with_capacity(taking.len());

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 
 use super::codec::{ceil, floor, limit, nanos, optional_instant, unsigned};
 use super::fault::Fault;
@@ -27,6 +27,8 @@ pub(super) struct Lanes<'c> {
     touched: BTreeMap<LaneNo, Touched>,
     by_key: HashMap<LaneKey, Option<LaneNo>>,
     scopes: HashMap<WebhookId, Option<Scope>>,
+    /// Reads a lane; prepared when the first is read.
+    select: Option<CachedStatement<'c>>,
 }
 
 /// A lane as it was read, and as it has become.
@@ -60,6 +62,7 @@ impl<'c> Lanes<'c> {
             touched: BTreeMap::new(),
             by_key: HashMap::new(),
             scopes: HashMap::new(),
+            select: None,
         }
     }
 
@@ -202,9 +205,13 @@ impl<'c> Lanes<'c> {
         let touched = match self.touched.entry(no) {
             Entry::Occupied(touched) => touched.into_mut(),
             Entry::Vacant(place) => {
-                let mut select = self
-                    .conn
-                    .prepare_cached(concat!(columns!(), " FROM lanes WHERE id = ?1"))?;
+                let select = match &mut self.select {
+                    Some(select) => select,
+                    none => none.insert(
+                        self.conn
+                            .prepare_cached(concat!(columns!(), " FROM lanes WHERE id = ?1"))?,
+                    ),
+                };
                 let mut rows = select.query([no])?;
                 let row = rows.next()?.ok_or(Fault::Unreadable("lane"))?;
                 place.insert(Touched::new(read(row)?))
@@ -259,9 +266,12 @@ impl<'c> Lanes<'c> {
             "UPDATE lanes SET in_flight = ?2, whole_at = ?3, turn = ?4, opens_at = ?5, ready = ?6,
                 runs = ?7, failing_since = ?8, hold = ?9, closed = ?10, pace = ?11 WHERE id = ?1",
         )?;
+        let mut head = self.conn.prepare_cached(
+            "SELECT rank, due FROM deliveries WHERE lane = ?1 AND state = 'pending' ORDER BY rank, id LIMIT 1",
+        )?;
         let mut sooner = false;
         for (no, Touched { stored, mut waiting }) in std::mem::take(&mut self.touched) {
-            let front = self.front(no, &waiting)?;
+            let front = self.front(&mut head, no, &waiting)?;
             waiting.put(front, self.now);
             sooner |= waiting.place.is_sooner_than(stored.place);
             if waiting != stored {
@@ -283,25 +293,22 @@ impl<'c> Lanes<'c> {
         Ok(sooner)
     }
 
-    /// What stands at the front of a lane, as far as it matters to where the lane stands.
-    fn front(&self, no: LaneNo, waiting: &Waiting) -> Result<Front, Fault> {
+    /// What stands at the front of a lane, as far as it matters to where the lane stands. `head` reads the rank and the due
+    /// time of what is first in it.
+    fn front(&self, head: &mut CachedStatement<'_>, no: LaneNo, waiting: &Waiting) -> Result<Front, Fault> {
         let window_has_any = self.next_of_run(no, waiting)?.is_some();
         let matters = waiting.doomed || waiting.has_room();
+        let first = match matters {
+            true => head
+                .query_row([no], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?,
+            false => None,
+        };
         Ok(Front {
-            first: if matters { self.head(no)? } else { None },
+            first,
             anything_awaits: window_has_any || (waiting.runs.is_some() && self.anything_awaits(no)?),
             window_has_any,
         })
-    }
-
-    /// Rank and due time of what is first in a lane.
-    fn head(&self, no: LaneNo) -> Result<Option<(i64, i64)>, Fault> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT rank, due FROM deliveries WHERE lane = ?1 AND state = 'pending' ORDER BY rank, id LIMIT 1",
-        )?;
-        Ok(select
-            .query_row([no], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?)
     }
 
     fn anything_awaits(&self, no: LaneNo) -> Result<bool, Fault> {

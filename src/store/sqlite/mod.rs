@@ -10,16 +10,21 @@
 //! [`Durability::Normal`] it survives the end of the process, `kill -9` included; if the machine itself goes down,
 //! the last commits may be gone, and the file is whole all the same.
 //!
-//! Leases alone do not wait for the disk in either case: a claim returns once it is in the log. They outlive the
+//! Leases do not wait for the disk in either case: a claim returns once it is in the log. They outlive the
 //! process that holds them, as they must; a power failure ends the lease and its holder together, and then the
 //! delivery is pending again, at once, without an attempt counted for it.
 //!
 //! Calls run one after another on a thread of the store's own. While one commit is under way, calls gather, and
 //! the next commit takes them all; so a commit's cost is shared by as many as there are, and none waits for a
-//! timer. If a call of such a group fails, it alone fails. If the commit fails, everyone in it hears of it: with
-//! [`Unknown`](super::StoreErrorKind::Unknown) where the disk failed, since nobody then knows what it kept. Should
-//! the thread ever panic, those who wait for an answer hear `Unknown` too, and all later calls
-//! [`Closed`](super::StoreErrorKind::Closed).
+//! timer. If a call of such a group fails, it alone fails. A second thread waits for the disk and answers, while the first
+//! goes on: what is acknowledged, or read, is what the disk holds. A claim may hand out what it does not hold yet, and another
+//! process see it: should the power fail in that moment, something may have been sent of which whoever enqueued it has not
+//! heard that it was taken in.
+//!
+//! If a commit fails, everyone in it hears of it: with [`Unknown`](super::StoreErrorKind::Unknown) where the disk failed,
+//! since nobody then knows what it kept. If the disk fails to write the log out, those who wait hear the same, and all later
+//! calls [`Closed`](super::StoreErrorKind::Closed): whoever opens the file again finds what the disk has. Should a thread
+//! ever panic, those who wait for an answer hear `Unknown` too, and all later calls `Closed`.
 //!
 //! # The files
 //!
@@ -130,6 +135,7 @@ mod registrations;
 mod runner;
 mod seen;
 mod settlements;
+mod sync;
 mod tasks;
 mod traits;
 mod words;
@@ -146,12 +152,14 @@ use self::checkpoint::Checkpointer;
 pub use self::connection::Durability;
 use self::connection::Settings;
 use self::core::{Access, Bells, Core, Submitted};
-use self::database::Database;
+use self::database::{Database, LatestVault};
+use self::events::Prepared;
 use self::fault::Fault;
 use self::runner::Runner;
+use self::sync::LogFile;
 pub use super::EncryptedAnew;
 use super::codec;
-use super::{EncryptionKeys, StoreError, StoreErrorKind, Wake};
+use super::{EncryptionKeys, NewEvent, StoreError, StoreErrorKind, Wake};
 
 /// Keeps everything in an SQLite file. See the [module](self).
 ///
@@ -160,7 +168,7 @@ use super::{EncryptionKeys, StoreError, StoreErrorKind, Wake};
 #[derive(Clone)]
 pub struct SqliteStore {
     runner: Arc<Runner>,
-    keys: EncryptionKeys,
+    vault: LatestVault,
     wake: Wake,
     intake_wake: Wake,
     task_wake: Wake,
@@ -225,6 +233,21 @@ impl SqliteStore {
     /// There is no need to call it; dropping the last clone does the same, but blocks while it does.
     pub async fn close(&self) {
         self.runner.close().await;
+    }
+
+    /// Does what can be done for events before their turn comes, on the thread of whoever calls.
+    fn prepare(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Prepared>, Fault> {
+        let vault = self.vault.get();
+        let events = events.into_iter();
+        events.map(|event| Prepared::new(event, &vault)).collect()
+    }
+
+    async fn glances<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Core) -> Result<T, Fault> + Send + 'static,
+    {
+        self.call(Access::Glances, work).await
     }
 
     async fn reads<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -341,12 +364,17 @@ impl SqliteStoreBuilder {
         path: impl AsRef<Path>,
         keys: impl Into<EncryptionKeys>,
     ) -> Result<SqliteStore, StoreError> {
-        let mut conn = connection::open_file(path.as_ref(), self.settings)?;
+        let path = path.as_ref();
+        let mut conn = connection::open_file(path, self.settings)?;
         let checkpointer = match self.inline {
             true => None,
-            false => Some(Checkpointer::start(path.as_ref(), &mut conn)?),
+            false => Some(Checkpointer::start(path, &mut conn)?),
         };
-        Ok(self.store(conn, checkpointer, keys.into())?)
+        let log = match self.settings.durability {
+            Durability::Full => Some(LogFile::open(path)?),
+            Durability::Normal => None,
+        };
+        Ok(self.store(conn, checkpointer, log, keys.into())?)
     }
 
     /// Opens a store of which nothing remains, for tests.
@@ -356,16 +384,18 @@ impl SqliteStoreBuilder {
     /// As [`SqliteStore::open_in_memory`].
     pub fn open_in_memory(self) -> Result<SqliteStore, StoreError> {
         let conn = connection::open_in_memory(self.settings)?;
-        Ok(self.store(conn, None, EncryptionKeys::dangerous_plaintext())?)
+        Ok(self.store(conn, None, None, EncryptionKeys::dangerous_plaintext())?)
     }
 
     fn store(
         self,
         conn: Connection,
         checkpointer: Option<Checkpointer>,
+        log: Option<LogFile>,
         keys: EncryptionKeys,
     ) -> Result<SqliteStore, Fault> {
-        let conn = Database::unlock(conn, keys.clone())?;
+        let conn = Database::unlock(conn, keys)?;
+        let vault = conn.latest_vault();
         let (wake, intake_wake, task_wake) = (Wake::default(), Wake::default(), Wake::default());
         let bells = Bells {
             deliveries: wake.clone(),
@@ -374,13 +404,13 @@ impl SqliteStoreBuilder {
         };
         let core = Core::new(conn, checkpointer, self.settings, bells);
         let runner = if self.inline {
-            Runner::inline(core)
+            Runner::inline(core, log)
         } else {
-            Runner::thread(core)?
+            Runner::thread(core, log)?
         };
         Ok(SqliteStore {
             runner: Arc::new(runner),
-            keys,
+            vault,
             wake,
             intake_wake,
             task_wake,

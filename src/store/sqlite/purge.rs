@@ -20,9 +20,12 @@ impl Core {
         max: usize,
         now: DateTime<Utc>,
     ) -> Result<Purged, Fault> {
-        let Self { conn, words, .. } = self;
+        let Self {
+            conn, cache, words, ..
+        } = self;
         let now = whole(now);
         let history_before = retention.history_before(now);
+        cache.forget_events(); // some lose their bodies, and a row's number may come to be another event's
         let mut step = Step {
             conn,
             left: max.max(1),

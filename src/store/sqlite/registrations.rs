@@ -98,7 +98,7 @@ impl Core {
         self.conn
             .prepare_cached("SELECT id, json FROM webhooks WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2")?
             .query_and_then((after.map(WebhookId::as_str), limit(max)), |row| {
-                self.read_webhook(row)
+                read_row(&self.conn, row)
             })?
             .collect()
     }
@@ -118,7 +118,7 @@ impl Core {
             )?
             .query_and_then((after.map(WebhookId::as_str), limit(max)), |row| {
                 Ok(FailingWebhook {
-                    webhook: self.read_webhook(row)?,
+                    webhook: read_row(&self.conn, row)?,
                     since: instant(row.get(2)?, "failing_since")?,
                 })
             })?
@@ -138,17 +138,13 @@ impl Core {
         self.cache.webhook(&self.conn, id.as_str())
     }
 
-    pub(super) fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, Fault> {
-        self.conn
-            .prepare_cached("SELECT id, json FROM webhooks WHERE scope = ?1 ORDER BY id")?
-            .query_and_then([scope.as_str()], |row| self.read_webhook(row))?
-            .collect()
-    }
-
-    /// Reads a webhook whose id and text come first in the row.
-    fn read_webhook(&self, row: &Row<'_>) -> Result<Arc<Webhook>, Fault> {
-        let (id, json): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        read_webhook(&self.conn, &id, &json).map(Arc::new)
+    pub(super) fn webhooks(&mut self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, Fault> {
+        let conn = &self.conn;
+        self.cache.webhooks_of(scope, || {
+            conn.prepare_cached("SELECT id, json FROM webhooks WHERE scope = ?1 ORDER BY id")?
+                .query_and_then([scope.as_str()], |row| read_row(conn, row))?
+                .collect()
+        })
     }
 
     pub(super) fn save_auth(&mut self, record: &AuthRecord) -> Result<(), Fault> {
@@ -200,6 +196,12 @@ impl Core {
     pub(super) fn auth(&mut self, id: &AuthId) -> Result<Option<Arc<AuthRecord>>, Fault> {
         self.cache.auth(&self.conn, id.as_str())
     }
+}
+
+/// Reads a webhook whose id and text come first in the row.
+fn read_row(conn: &Database, row: &Row<'_>) -> Result<Arc<Webhook>, Fault> {
+    let (id, json): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+    read_webhook(conn, &id, &json).map(Arc::new)
 }
 
 /// Writes a webhook down, and has its lane go by it.

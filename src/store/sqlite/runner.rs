@@ -3,25 +3,32 @@
 use std::fmt;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, ThreadId};
 
 use futures_channel::oneshot;
 
 use super::core::{Call, Core, refuse};
 use super::fault::Fault;
+use super::sync::{LogFile, Syncer};
 
 /// How many calls share a commit at most, so that the first of them does not wait long for the last.
 const GROUP: usize = 128;
 
 pub(super) enum Runner {
     Thread(Thread),
-    Inline(Mutex<Option<Box<Core>>>),
+    Inline(Mutex<Option<Box<Inline>>>),
+}
+
+pub(super) struct Inline {
+    core: Core,
+    log: Option<LogFile>,
 }
 
 /// The thread has its core until the last sender is gone or someone closes it.
 pub(super) struct Thread {
     calls: Option<Sender<Message>>,
     handle: Option<JoinHandle<()>>,
+    syncer: Option<ThreadId>,
 }
 
 enum Message {
@@ -30,20 +37,25 @@ enum Message {
 }
 
 impl Runner {
-    pub(super) fn thread(core: Core) -> Result<Self, Fault> {
+    /// Answers once the disk has written that log out, if there is one.
+    pub(super) fn thread(core: Core, log: Option<LogFile>) -> Result<Self, Fault> {
         let (calls, waiting) = mpsc::channel();
+        let syncer = log.map(Syncer::start).transpose()?;
+        let syncer_thread = syncer.as_ref().and_then(Syncer::thread);
         let handle = thread::Builder::new()
             .name("ringback-sqlite".to_owned())
-            .spawn(move || serve(core, waiting))
+            .spawn(move || serve(core, syncer, waiting))
             .map_err(|_| Fault::NoThread)?;
         Ok(Self::Thread(Thread {
             calls: Some(calls),
             handle: Some(handle),
+            syncer: syncer_thread,
         }))
     }
 
-    pub(super) fn inline(core: Core) -> Self {
-        Self::Inline(Mutex::new(Some(Box::new(core))))
+    /// As [`thread`](Self::thread), without one.
+    pub(super) fn inline(core: Core, log: Option<LogFile>) -> Self {
+        Self::Inline(Mutex::new(Some(Box::new(Inline { core, log }))))
     }
 
     /// Has a call carried out. If there is nobody left to do it, it is answered at once.
@@ -55,8 +67,8 @@ impl Runner {
                 }
             }
             // Should a call have panicked, its transaction is rolled back before the next begins.
-            Self::Inline(core) => match &mut *core.lock().unwrap_or_else(PoisonError::into_inner) {
-                Some(core) => core.carry_out(vec![call]),
+            Self::Inline(inline) => match &mut *inline.lock().unwrap_or_else(PoisonError::into_inner) {
+                Some(inline) => inline.core.carry_out(vec![call]).answer(inline.log.as_ref()),
                 None => refuse(call),
             },
         }
@@ -71,7 +83,7 @@ impl Runner {
                     let _ = closed.await; // an error says that it was closed already
                 }
             }
-            Self::Inline(core) => drop(core.lock().unwrap_or_else(PoisonError::into_inner).take()),
+            Self::Inline(inline) => drop(inline.lock().unwrap_or_else(PoisonError::into_inner).take()),
         }
     }
 }
@@ -89,9 +101,10 @@ impl Drop for Thread {
     /// Waits until what was submitted is carried out and the file is closed.
     fn drop(&mut self) {
         self.calls = None;
+        let current = thread::current().id();
         if let Some(handle) = self.handle.take()
-            // The last one to hold the store may be a task that an answer from this very thread has finished.
-            && handle.thread().id() != thread::current().id()
+            // The last one to hold the store may be a task that an answer from one of these very threads has finished.
+            && ![Some(handle.thread().id()), self.syncer].contains(&Some(current))
         {
             let _ = handle.join(); // a panic there has been printed by the panic hook already
         }
@@ -108,8 +121,9 @@ impl fmt::Debug for Runner {
 }
 
 /// While one commit is under way, calls gather for the next.
-fn serve(mut core: Core, waiting: Receiver<Message>) {
+fn serve(mut core: Core, syncer: Option<Syncer>, waiting: Receiver<Message>) {
     while let Ok(first) = waiting.recv() {
+        let is_over = syncer.as_ref().is_some_and(Syncer::has_failed);
         let mut group = Vec::new();
         let mut close = None;
         for message in std::iter::once(first).chain(waiting.try_iter()).take(GROUP) {
@@ -121,9 +135,17 @@ fn serve(mut core: Core, waiting: Receiver<Message>) {
                 }
             }
         }
-        core.carry_out(group);
+        if is_over {
+            group.into_iter().for_each(refuse);
+        } else {
+            let done = core.carry_out(group);
+            match &syncer {
+                Some(syncer) => syncer.answer(done),
+                None => done.answer(None),
+            }
+        }
         if let Some(reply) = close {
-            drop(core);
+            drop((syncer, core));
             for message in waiting.try_iter() {
                 if let Message::Call(call) = message {
                     refuse(call);

@@ -1,7 +1,7 @@
 //! Settling, releasing, and history.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::attempts::{Attempted, Consequence, Log};
 use super::cache::Cache;
@@ -31,9 +31,20 @@ impl Core {
         } = self;
         let mut lanes = Lanes::new(conn, whole(now));
         let mut log = Log::new(conn, words, whole(now));
+        let mut statements = Statements::prepare(conn)?;
         let answers = settlements
             .iter()
-            .map(|settlement| settle(conn, cache, &mut lanes, &mut log, settlement, now))
+            .map(|settlement| {
+                settle(
+                    conn,
+                    cache,
+                    &mut lanes,
+                    &mut log,
+                    &mut statements,
+                    settlement,
+                    now,
+                )
+            })
             .collect::<Result<_, _>>()?;
         log.close(*longest_tail)?;
         rings.deliveries |= lanes.requeue()?;
@@ -46,12 +57,32 @@ impl Core {
         now: DateTime<Utc>,
     ) -> Result<Vec<Settled>, Fault> {
         let mut lanes = Lanes::new(&self.conn, whole(now));
+        let mut select = Held::select(&self.conn)?;
         let answers = claims
             .iter()
-            .map(|(id, fence)| release(&self.conn, &mut lanes, *id, *fence, whole(now)))
+            .map(|(id, fence)| release(&self.conn, &mut lanes, &mut select, *id, *fence, whole(now)))
             .collect::<Result<_, _>>()?;
         self.rings.deliveries |= lanes.requeue()?;
         Ok(answers)
+    }
+}
+
+/// The statements for every settlement, prepared once for a batch.
+struct Statements<'c> {
+    held: CachedStatement<'c>,
+    update: CachedStatement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    fn prepare(conn: &'c Database) -> Result<Self, Fault> {
+        Ok(Self {
+            held: Held::select(conn)?,
+            update: conn.prepare_cached(
+                "UPDATE deliveries SET state = ?2, reason = ?3, rank = ?4, due = ?5, attempts = attempts + ?6, awaits = ?8,
+                    held_by = ?9, history = history + ?6, first_failure = coalesce(first_failure, ?7), interrupted = 0,
+                    last_attempt = ?10, ended_at = ?11, purgeable = ?12 WHERE id = ?1",
+            )?,
+        })
     }
 }
 
@@ -60,10 +91,11 @@ fn settle(
     cache: &mut Cache,
     lanes: &mut Lanes<'_>,
     log: &mut Log<'_>,
+    statements: &mut Statements<'_>,
     settlement: &Settlement,
     now: DateTime<Utc>,
 ) -> Result<Settled, Fault> {
-    let Some(held) = held(conn, settlement.id, settlement.fence)? else {
+    let Some(held) = Held::read(&mut statements.held, settlement.id, settlement.fence)? else {
         return Ok(Settled::LeaseLost);
     };
     if let Some(report) = settlement.attempt.as_ref().filter(|_| held.attempted.is_served()) {
@@ -93,12 +125,7 @@ fn settle(
     let (word, reason) = state_words(state);
     let (ended_at, purgeable) = ending(state, now).unzip();
     let held_by = waits.held_by.filter(|_| state == State::Held);
-    conn.prepare_cached(
-        "UPDATE deliveries SET state = ?2, reason = ?3, rank = ?4, due = ?5, attempts = attempts + ?6, awaits = ?8, held_by = ?9,
-            history = history + ?6, first_failure = coalesce(first_failure, ?7), interrupted = 0,
-            last_attempt = ?10, ended_at = ?11, purgeable = ?12 WHERE id = ?1",
-    )?
-    .execute((
+    statements.update.execute((
         settlement.id.0,
         word,
         reason,
@@ -125,11 +152,12 @@ fn settle(
 fn release(
     conn: &Connection,
     lanes: &mut Lanes<'_>,
+    select: &mut CachedStatement<'_>,
     id: DeliveryId,
     fence: Fence,
     now: DateTime<Utc>,
 ) -> Result<Settled, Fault> {
-    let Some(held) = held(conn, id, fence)? else {
+    let Some(held) = Held::read(select, id, fence)? else {
         return Ok(Settled::LeaseLost);
     };
     let waits = lanes.get(held.lane)?.released(id, held.awaits, held.due, now);
@@ -178,14 +206,17 @@ struct Held {
     attempted: Attempted,
 }
 
-fn held(conn: &Connection, id: DeliveryId, fence: Fence) -> Result<Option<Held>, Fault> {
-    Ok(conn
-        .prepare_cached(
+impl Held {
+    fn select(conn: &Connection) -> Result<CachedStatement<'_>, Fault> {
+        Ok(conn.prepare_cached(
             "SELECT lane, due, awaits, claimed_at, history, last_attempt, webhook, test, scope, kind FROM deliveries
              WHERE id = ?1 AND fence = ?2 AND state = 'sending'",
-        )?
-        .query_row((id.0, fence.0), |row| {
-            Ok(Held {
+        )?)
+    }
+
+    fn read(select: &mut CachedStatement<'_>, id: DeliveryId, fence: Fence) -> Result<Option<Self>, Fault> {
+        let held = select.query_row((id.0, fence.0), |row| {
+            Ok(Self {
                 lane: row.get(0)?,
                 due: row.get(1)?,
                 awaits: row.get(2)?,
@@ -200,6 +231,7 @@ fn held(conn: &Connection, id: DeliveryId, fence: Fence) -> Result<Option<Held>,
                     kind: row.get(9)?,
                 },
             })
-        })
-        .optional()?)
+        });
+        Ok(held.optional()?)
+    }
 }

@@ -205,7 +205,7 @@ impl Core {
                 description.transpose()?,
             ))?;
         if finished > 0 {
-            let (_, sooner) = enqueue(&self.conn, &mut self.words, callback, now)?;
+            let (_, sooner) = enqueue(&self.conn, &mut self.cache, &mut self.words, callback, now)?;
             self.rings.deliveries |= sooner;
         }
         Ok(settled(finished))

@@ -10,6 +10,7 @@ use super::SqliteStore;
 use super::attempts;
 use super::core::advance;
 use super::events::{self, Prepared};
+use super::fault::Fault;
 use super::filing;
 use super::tasks::TaskFinish;
 use crate::delivery::{Attempt, Event, Health, HistoryPage, HistoryQuery, Interval, Retention, Webhook};
@@ -26,9 +27,10 @@ use crate::task::TaskProgress;
 #[async_trait]
 impl DeliveryStore for SqliteStore {
     async fn enqueue(&self, events: Vec<NewEvent>, now: DateTime<Utc>) -> Result<Vec<Enqueued>, StoreError> {
-        let events: Vec<_> = events.into_iter().map(Prepared::from).collect();
+        let events = self.prepare(events)?;
         self.writes(move |core| {
-            let (answers, sooner) = events::enqueue(&core.conn, &mut core.words, &events, now)?;
+            let (answers, sooner) =
+                events::enqueue(&core.conn, &mut core.cache, &mut core.words, &events, now)?;
             core.rings.deliveries |= sooner;
             Ok(answers)
         })
@@ -65,7 +67,7 @@ impl DeliveryStore for SqliteStore {
     }
 
     async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
-        self.reads(move |core| core.next_due(now)).await
+        self.glances(move |core| core.next_due(now)).await
     }
 
     async fn reserve_numbers(&self, count: u32) -> Result<i64, StoreError> {
@@ -107,7 +109,7 @@ impl WebhookStore for SqliteStore {
 
     async fn webhooks(&self, scope: &Scope) -> Result<Vec<Arc<Webhook>>, StoreError> {
         let scope = scope.clone();
-        self.reads(move |core| core.webhooks(&scope)).await
+        self.glances(move |core| core.webhooks(&scope)).await
     }
 
     async fn all_webhooks(
@@ -205,7 +207,7 @@ impl DigestStore for SqliteStore {
             through,
             notification,
         } = taking;
-        let notification = Prepared::from(notification);
+        let notification = Prepared::new(notification, &self.vault.get())?;
         self.writes(move |core| core.take_chunk(window, number, &through, &notification, now))
             .await
     }
@@ -222,10 +224,12 @@ impl IntakeStore for SqliteStore {
     }
 
     async fn take_in(&self, taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError> {
-        let taking: Vec<_> = taking
-            .into_iter()
-            .map(|taking| (taking.number, taking.event.map(Prepared::from)))
-            .collect();
+        let vault = self.vault.get();
+        let prepared = taking.into_iter().map(|taking| {
+            let event = taking.event.map(|event| Prepared::new(event, &vault));
+            Ok((taking.number, event.transpose()?))
+        });
+        let taking = prepared.collect::<Result<Vec<_>, Fault>>()?;
         self.writes(move |core| core.take_in(&taking, now)).await
     }
 
@@ -352,7 +356,7 @@ impl TaskStore for SqliteStore {
         settlement: TaskSettlement,
         now: DateTime<Utc>,
     ) -> Result<Settled, StoreError> {
-        let callback: Vec<_> = settlement.callback.into_iter().map(Prepared::from).collect();
+        let callback = self.prepare(settlement.callback)?;
         let finish = TaskFinish {
             id: settlement.id,
             fence: settlement.fence,
@@ -368,7 +372,7 @@ impl TaskStore for SqliteStore {
     }
 
     async fn next_task_due(&self, _now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
-        self.reads(|core| core.next_task_due()).await
+        self.glances(|core| core.next_task_due()).await
     }
 
     fn task_wake(&self) -> &Wake {
