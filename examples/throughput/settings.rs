@@ -97,7 +97,7 @@ impl Settings {
         let mut body = format!(r#"{{"id":"{number:016}","data":""#);
         let end = r#""}"#;
         let filling = self.payload.saturating_sub(body.len() + end.len());
-        body.extend(std::iter::repeat_n('x', filling));
+        body += &"x".repeat(filling);
         body += end;
         body.into()
     }
