@@ -87,9 +87,13 @@ fn parse_iso8601(text: &[u8]) -> Option<DateTime<Utc>> {
         60 => (59, nanos + 1_000_000_000),
         second => (second, nanos),
     };
-    date.and_hms_nano_opt(number(&[h1, h2])?, number(&[n1, n2])?, second, nanos)?
-        .and_utc()
-        .checked_sub_signed(offset(zone)?)
+    let local = date
+        .and_hms_nano_opt(number(&[h1, h2])?, number(&[n1, n2])?, second, nanos)?
+        .and_utc();
+    match zone {
+        b"Z" | b"z" => Some(local),
+        _ => local.checked_sub_signed(offset(zone)?),
+    }
 }
 
 /// The nanoseconds at the front, none if there is no point, and what comes after them.
@@ -108,7 +112,6 @@ fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
 
 fn offset(zone: &[u8]) -> Option<TimeDelta> {
     let (sign, hours, minutes) = match *zone {
-        [b'Z' | b'z'] => return Some(TimeDelta::zero()),
         [sign, h1, h2] => (sign, [h1, h2], [b'0', b'0']),
         [sign, h1, h2, m1, m2] | [sign, h1, h2, b':', m1, m2] => (sign, [h1, h2], [m1, m2]),
         _ => return None,

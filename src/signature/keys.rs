@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use hmac::digest::CtOutput;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
 use super::scheme::Canonical;
@@ -127,8 +127,7 @@ impl HmacKey {
     }
 
     fn sign(&self, canonical: Canonical<'_>) -> Result<[u8; 32], Refusal> {
-        let (mac, _) = self.mac_of(canonical)?;
-        Ok(mac.into_bytes().into())
+        self.mac_of(canonical).map(|(mac, _)| mac)
     }
 
     fn verify<'a>(
@@ -139,21 +138,30 @@ impl HmacKey {
         let mut presented = signatures.hmac_sha256().peekable();
         presented.peek().ok_or(Refusal::UnknownKey)?;
         let (right, date) = self.mac_of(canonical)?;
-        let held = presented.fold(false, |held, bytes| {
-            held | (right == CtOutput::new((*bytes).into()))
-        });
-        if held { Ok(date) } else { Err(Refusal::Mismatch) }
+        let held = presented.fold(Choice::from(0), |held, bytes| held | is_same(&right, bytes));
+        if held.into() {
+            Ok(date)
+        } else {
+            Err(Refusal::Mismatch)
+        }
     }
 
-    /// The HMAC, in a form that compares in constant time, and the date it covers.
-    fn mac_of<'a>(
-        &self,
-        canonical: Canonical<'a>,
-    ) -> Result<(CtOutput<Hmac<Sha256>>, Option<SignedDate<'a>>), Refusal> {
+    /// The HMAC, and the date it covers.
+    fn mac_of<'a>(&self, canonical: Canonical<'a>) -> Result<([u8; 32], Option<SignedDate<'a>>), Refusal> {
         let mut mac = self.0.clone();
         let date = canonical.write(&mut |piece| mac.update(piece))?;
-        Ok((mac.finalize(), date))
+        Ok((mac.finalize().into_bytes().into(), date))
     }
+}
+
+/// Whether two are the same, in a time that does not depend on where they differ. Eight bytes at once, since byte by byte it
+/// would take a twentieth of a verification.
+fn is_same(right: &[u8; 32], presented: &[u8; 32]) -> Choice {
+    let words = right.as_chunks::<8>().0.iter().zip(presented.as_chunks::<8>().0);
+    let difference = words.fold(0, |difference, (right, presented)| {
+        difference | (u64::from_ne_bytes(*right) ^ u64::from_ne_bytes(*presented))
+    });
+    difference.ct_eq(&0)
 }
 
 impl fmt::Debug for HmacKey {
