@@ -138,18 +138,24 @@ impl Database {
         if self.was_set_back(now) {
             self.ask_anew(now).await?;
         }
-        if self.see_to_holds(request.max, now).await? {
-            self.move_held(MOVED_AT_ONCE, now).await?;
-        }
         let mut claimed = Vec::new();
-        let mut waits = false;
+        let (mut holds_are_seen_to, mut waits) = (false, false);
         for _ in 0..TRIES {
             let left = request.max - claimed.len();
-            let part = match self.claim_once(request, left, waits, now).await {
-                Ok(part) => part,
+            let part = match self
+                .claim_once(request, left, waits, holds_are_seen_to, now)
+                .await
+            {
+                Ok(Some(part)) => part,
+                Ok(None) => {
+                    self.see_to_holds(request.max, now).await?;
+                    holds_are_seen_to = true;
+                    continue;
+                }
                 Err(fault) if claimed.is_empty() => return Err(fault),
                 Err(_) => break, // what was claimed before is committed, and must be told
             };
+            holds_are_seen_to = true;
             // After waiting it looks again, since what it waited for may have been taken.
             waits = part.claimed.is_empty() && !waits;
             claimed.extend(part.claimed);
@@ -160,12 +166,9 @@ impl Database {
         Ok(claimed)
     }
 
-    /// Whether something of a hold is to be moved. Then leases that have ended are seen to first, since what was under them
-    /// may have come to be kept back.
-    async fn see_to_holds(&self, max: usize, now: DateTime<Utc>) -> Result<bool, Fault> {
-        if self.once(BUSY, &[]).await?.is_empty() {
-            return Ok(false);
-        }
+    /// Moves something of a hold. Leases that have ended are seen to first, since what was under them may have come to be kept
+    /// back.
+    async fn see_to_holds(&self, max: usize, now: DateTime<Utc>) -> Result<(), Fault> {
         let mut tx = self.transaction().await?;
         let mut claim = Claim::new(max, now);
         let [_, expired] = tx
@@ -173,20 +176,36 @@ impl Database {
             .await?;
         claim.interrupt(&mut tx, &expired).await?;
         claim.lanes.write(tx).await?;
-        Ok(true)
+        self.move_held(MOVED_AT_ONCE, now).await?;
+        Ok(())
     }
 
+    /// Nothing, where something of a hold is to be moved first.
     async fn claim_once(
         &self,
         request: &ClaimRequest,
         max: usize,
         waits: bool,
+        holds_are_seen_to: bool,
         now: DateTime<Utc>,
-    ) -> Result<Part, Fault> {
+    ) -> Result<Option<Part>, Fault> {
         let mut tx = self.transaction().await?;
         let mut claim = Claim::new(max, now);
         let passed_over = match waits {
-            false => claim.look(&mut tx).await?,
+            false => match claim.look(&mut tx).await? {
+                Look {
+                    holds_are_busy: true, ..
+                } if !holds_are_seen_to => {
+                    tx.roll_back().await?;
+                    return Ok(None);
+                }
+                Look {
+                    expired, passed_over, ..
+                } => {
+                    claim.interrupt(&mut tx, &expired).await?;
+                    passed_over
+                }
+            },
             true => {
                 let one = tx.query(WAIT_FOR_ONE, &[]).await?;
                 claim.lanes.add(&one)?;
@@ -204,10 +223,10 @@ impl Database {
         let taken = &claim.taken;
         if taken.is_empty() {
             tx.commit_with([changes.write()]).await?;
-            return Ok(Part {
+            return Ok(Some(Part {
                 claimed: Vec::new(),
                 passed_over,
-            });
+            }));
         }
         let sealer = tx.sealer();
         let [rows, events, webhooks, auths, _] = tx
@@ -229,10 +248,10 @@ impl Database {
         // What cannot be read, perhaps because a newer version wrote it, holds up itself and no other: it stays claimed
         // until its lease ends, and is tried again then.
         let claimed = claimed.filter(|claimed| !matches!(claimed, Err(Fault::Unreadable(_))));
-        Ok(Part {
+        Ok(Some(Part {
             claimed: claimed.collect::<Result<_, _>>()?,
             passed_over,
-        })
+        }))
     }
 
     /// Asks all lanes that wait for an instant when they open. After the clock was set back, theirs may have been
@@ -272,6 +291,16 @@ struct Part {
     passed_over: bool,
 }
 
+/// What a claim saw first.
+struct Look {
+    /// Leases that have ended.
+    expired: Vec<Row>,
+    /// Whether there were lanes ready that others had locked.
+    passed_over: bool,
+    /// Whether something of a hold is to be moved.
+    holds_are_busy: bool,
+}
+
 /// A claim under way.
 struct Claim {
     lanes: Lanes,
@@ -296,13 +325,13 @@ impl Claim {
         }
     }
 
-    /// Sees to what has become due: leases that have ended, lanes that open. Then locks the lanes whose turn it is. Whether
-    /// it passed over any that others have locked.
-    async fn look(&mut self, tx: &mut Transaction<'_>) -> Result<bool, Fault> {
+    /// Looks for what has become due: leases that have ended, lanes that open. Then locks the lanes whose turn it is.
+    async fn look(&mut self, tx: &mut Transaction<'_>) -> Result<Look, Fault> {
         let (now, max) = (floor(self.now), limit(self.max));
         let none: Vec<LaneNo> = Vec::new();
-        let [_, expired, _, count, ready] = tx
+        let [busy, _, expired, _, count, ready] = tx
             .run([
+                query(BUSY, &[]),
                 NewAttempts::share(),
                 query(EXPIRED, &[&now, &max]),
                 query(OPEN_DUE, &[&now]),
@@ -311,10 +340,13 @@ impl Claim {
             ])
             .await?;
         self.lanes.add(&ready)?;
-        self.interrupt(tx, &expired).await?;
         let count = count.first().map(|row| row.count("ready")).transpose()?;
         self.is_exhaustive = ready.len() < self.max;
-        Ok(count.unwrap_or(0) > ready.len())
+        Ok(Look {
+            expired,
+            passed_over: count.unwrap_or(0) > ready.len(),
+            holds_are_busy: !busy.is_empty(),
+        })
     }
 
     /// Counts attempts whose worker never reported back, and lets their deliveries wait for their turn again. The log is

@@ -106,20 +106,22 @@ impl Database {
         now: DateTime<Utc>,
     ) -> Result<(Vec<Enqueued>, bool), Fault> {
         let mut tx = self.transaction().await?;
-        let taken_in = take_in(&mut tx, events).await?;
-        tx.commit().await?;
-        let TakenIn { answers, sooner } = taken_in;
-        Ok((answers, sooner | self.move_behind(events, now).await))
+        let TakenIn { answers, sooner } = take_in(&mut tx, events).await?;
+        let [busy] = tx.commit_with([query(BUSY, &[])]).await?;
+        let moved = !busy.is_empty() && self.move_more(events, now).await;
+        Ok((answers, sooner | moved))
     }
 
-    /// Moves some of what holds keep back, after events have been taken in: more than can have been added. Where that fails,
-    /// the next call does it. Whether there is work to do.
+    /// Moves some of what holds keep back, if there is anything, after events have been taken in. Whether there is work to do.
     pub(super) async fn move_behind(&self, events: &[Prepared], now: DateTime<Utc>) -> bool {
+        let busy = self.once(BUSY, &[]).await;
+        busy.is_ok_and(|busy| !busy.is_empty()) && self.move_more(events, now).await
+    }
+
+    /// Moves more than can have been added with these events. Where that fails, the next call does it.
+    async fn move_more(&self, events: &[Prepared], now: DateTime<Utc>) -> bool {
         let enqueued = events.iter().map(|new| new.deliveries.len()).sum();
-        match self.once(BUSY, &[]).await {
-            Ok(busy) if !busy.is_empty() => self.move_held(moved_with(enqueued), now).await.unwrap_or(true),
-            _ => false,
-        }
+        self.move_held(moved_with(enqueued), now).await.unwrap_or(true)
     }
 }
 

@@ -241,12 +241,17 @@ impl Lanes {
 
     /// Puts each lane that was changed where it belongs in the queue.
     pub(super) async fn place(&mut self, tx: &mut Transaction<'_>) -> Result<(), Fault> {
-        let numbers: Vec<_> = self.unplaced.iter().copied().collect();
+        let numbers = self.unplaced();
         if numbers.is_empty() {
             return Ok(());
         }
         let rows = tx.query(FRONTS, &[&numbers]).await?;
         self.place_by(tx, &rows).await
+    }
+
+    /// Those that are still to be put where they belong.
+    pub(super) fn unplaced(&self) -> Vec<LaneNo> {
+        self.unplaced.iter().copied().collect()
     }
 
     /// The statement whose rows [`place_by`](Self::place_by) wants, for whoever sends it along with others.

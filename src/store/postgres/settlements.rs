@@ -203,7 +203,12 @@ impl<'a> Landing<'a> {
 
     /// Writes down what they have become, and commits. Whether a lane has come to have work.
     async fn finish<const N: usize>(mut self, writes: [Query<'_>; N]) -> Result<bool, Fault> {
-        self.tx.run(writes).await?;
+        // Where the lanes stand is asked along with that.
+        let unplaced = self.lanes.unplaced();
+        let mut queries = Vec::from(writes);
+        queries.push(Lanes::fronts(&unplaced));
+        let fronts = self.tx.run_all(queries).await?.pop().unwrap_or_default();
+        self.lanes.place_by(&mut self.tx, &fronts).await?;
         self.lanes.write(self.tx).await
     }
 }

@@ -85,6 +85,12 @@ impl<'a> Transaction<'a> {
         &mut self,
         queries: [Query<'_>; N],
     ) -> Result<[Vec<Row>; N], Fault> {
+        let mut rows = self.send(queries.into(), false).await?.into_iter();
+        Ok(std::array::from_fn(|_| rows.next().unwrap_or_default()))
+    }
+
+    /// As [`run`](Self::run), as many as there are.
+    pub(super) async fn run_all(&mut self, queries: Vec<Query<'_>>) -> Result<Vec<Vec<Row>>, Fault> {
         self.send(queries, false).await
     }
 
@@ -93,9 +99,9 @@ impl<'a> Transaction<'a> {
         mut self,
         queries: [Query<'_>; N],
     ) -> Result<[Vec<Row>; N], Fault> {
-        let rows = self.send(queries, true).await?;
+        let mut rows = self.send(queries.into(), true).await?.into_iter();
         self.has_begun = false;
-        Ok(rows)
+        Ok(std::array::from_fn(|_| rows.next().unwrap_or_default()))
     }
 
     pub(super) async fn commit(self) -> Result<(), Fault> {
@@ -127,15 +133,11 @@ impl<'a> Transaction<'a> {
         )
     }
 
-    async fn send<const N: usize>(
-        &mut self,
-        queries: [Query<'_>; N],
-        commits: bool,
-    ) -> Result<[Vec<Row>; N], Fault> {
+    async fn send(&mut self, queries: Vec<Query<'_>>, commits: bool) -> Result<Vec<Vec<Row>>, Fault> {
         let Some(client) = &self.client else {
-            return Ok(std::array::from_fn(|_| Vec::new())); // nothing takes it but the drop
+            return Ok(Vec::new()); // nothing takes it but the drop
         };
-        let mut statements = Vec::with_capacity(N);
+        let mut statements = Vec::with_capacity(queries.len());
         for query in &queries {
             let sql = match &query.sql {
                 Cow::Borrowed(sql) => self.database.schema.qualify(sql),
@@ -175,10 +177,7 @@ impl<'a> Transaction<'a> {
             }
             return Err(fault(error));
         }
-        let mut rows = std::array::from_fn(|_| Vec::new());
-        for (rows, answer) in rows.iter_mut().zip(answers) {
-            *rows = answer.map_err(fault)?;
-        }
+        let rows = answers.into_iter().collect::<Result<_, _>>().map_err(fault)?;
         committed.map_err(fault)?;
         Ok(rows)
     }
