@@ -77,7 +77,7 @@ impl fmt::Display for SchemaName {
 /// The text is no [`SchemaName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a schema's name is lower-case letters, digits and underscores, at most 63 of them, and no digit in front"
+    "a schema's name is lower-case letters, digits and underscores, neither a digit nor `pg_` in front, at most 63 of them"
 )]
 pub struct SchemaNameError;
 
