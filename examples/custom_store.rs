@@ -114,7 +114,7 @@ forward!(DigestStore {
 
 forward!(IntakeStore {
     async fn submit(events: Vec<Event>) -> ();
-    async fn submissions(max: usize) -> Vec<Submission>;
+    async fn submissions(after: Option<SubmissionNo>, max: usize) -> Vec<Submission>;
     async fn take_in(taking: Vec<TakeIn>, now: DateTime<Utc>) -> Vec<TakenIn>;
     async fn set_aside(after: Option<SubmissionNo>, max: usize) -> Vec<(Submission, SetAside)>;
     async fn discard(number: SubmissionNo) -> bool;

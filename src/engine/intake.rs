@@ -65,7 +65,7 @@ pub(super) async fn take_in_all(parts: &Arc<Parts>) -> StoreError {
 /// How many were there to be taken in.
 async fn take_in_some(dispatcher: &Dispatcher) -> Result<usize, StoreError> {
     let parts = &dispatcher.parts;
-    let submissions = parts.store.submissions(AT_ONCE).await?;
+    let submissions = parts.store.submissions(None, AT_ONCE).await?;
     if submissions.is_empty() {
         return Ok(0);
     }

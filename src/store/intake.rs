@@ -44,8 +44,12 @@ pub trait IntakeStore: Debug + Send + Sync + 'static {
     /// Submits events in a commit of their own, in that order. Whether their ids are free, nobody asks yet.
     async fn submit(&self, events: Vec<Event>) -> Result<(), StoreError>;
 
-    /// The first `max` submissions that are to be taken in.
-    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError>;
+    /// The first `max` submissions that are to be taken in, from after that one on.
+    async fn submissions(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<Submission>, StoreError>;
 
     /// Takes submissions in. The answers are in their order.
     async fn take_in(&self, taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError>;

@@ -135,7 +135,7 @@ async fn in_a_transaction(server: Server) {
     store.submit_in(&again, &[event(2), event(4)]).await.unwrap();
     again.commit().await.unwrap();
     assert_eq!(process.until_received(3).await, ["2", "3", "4"]);
-    assert!(store.submissions(10).await.unwrap().is_empty());
+    assert!(store.submissions(None, 10).await.unwrap().is_empty());
     let count = format!("SELECT count(*) FROM \"{}\".orders", server.schema);
     let orders: i64 = client.query_one(&count, &[]).await.unwrap().get(0);
     assert_eq!(orders, 1);
@@ -286,7 +286,7 @@ async fn crashes(server: Server) {
     );
     process.until_received(orders.len()).await;
     until("everything is taken in", async || {
-        store.submissions(1).await.unwrap().is_empty()
+        store.submissions(None, 1).await.unwrap().is_empty()
     })
     .await;
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
@@ -343,7 +343,7 @@ async fn keys(server: Server) {
         .connect(server.config.clone(), NoTls, new)
         .await
         .unwrap();
-    let submissions = only_new.submissions(10).await.unwrap();
+    let submissions = only_new.submissions(None, 10).await.unwrap();
     let bodies = submissions
         .into_iter()
         .map(|submission| submission.event.unwrap().body().clone());

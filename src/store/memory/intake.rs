@@ -22,9 +22,11 @@ impl Intake {
         self.waiting.insert(SubmissionNo(self.last), event);
     }
 
-    pub(super) fn submissions(&self, max: usize) -> Vec<Submission> {
-        let first = self.waiting.iter().take(max);
-        first.map(|(number, event)| submission(*number, event)).collect()
+    pub(super) fn submissions(&self, after: Option<SubmissionNo>, max: usize) -> Vec<Submission> {
+        let following = self.waiting.range(behind(after)).take(max);
+        following
+            .map(|(number, event)| submission(*number, event))
+            .collect()
     }
 
     pub(super) fn take_in(&mut self, taking: TakeIn, book: &mut Book, now: DateTime<Utc>) -> TakenIn {
@@ -42,8 +44,7 @@ impl Intake {
     }
 
     pub(super) fn set_aside(&self, after: Option<SubmissionNo>, max: usize) -> Vec<(Submission, SetAside)> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let following = self.set_aside.range((start, Bound::Unbounded)).take(max);
+        let following = self.set_aside.range(behind(after)).take(max);
         following
             .map(|(number, (event, why))| (submission(*number, event), *why))
             .collect()
@@ -52,6 +53,11 @@ impl Intake {
     pub(super) fn discard(&mut self, number: SubmissionNo) -> bool {
         self.set_aside.remove(&number).is_some()
     }
+}
+
+fn behind(after: Option<SubmissionNo>) -> (Bound<SubmissionNo>, Bound<SubmissionNo>) {
+    let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+    (start, Bound::Unbounded)
 }
 
 fn submission(number: SubmissionNo, event: &Event) -> Submission {

@@ -359,8 +359,12 @@ impl IntakeStore for MemoryStore {
         Ok(())
     }
 
-    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError> {
-        Ok(self.state().intake.submissions(max))
+    async fn submissions(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<Submission>, StoreError> {
+        Ok(self.state().intake.submissions(after, max))
     }
 
     async fn take_in(&self, taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError> {

@@ -43,7 +43,7 @@ macro_rules! select {
     };
 }
 
-const FIRST: &str = select!("WHERE set_aside IS NULL ORDER BY number LIMIT $1");
+const WAITING: &str = select!("WHERE set_aside IS NULL AND number > $1 ORDER BY number LIMIT $2");
 const SET_ASIDE: &str = select!("WHERE set_aside IS NOT NULL AND number > $1 ORDER BY number LIMIT $2");
 
 /// Of two that take in the same, one waits for the other, and then finds it gone.
@@ -168,8 +168,12 @@ impl Database {
         Ok(())
     }
 
-    pub(super) async fn submissions(&self, max: usize) -> Result<Vec<Submission>, Fault> {
-        let rows = self.once(FIRST, &[&limit(max)]).await?;
+    pub(super) async fn submissions(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<Submission>, Fault> {
+        let rows = self.once(WAITING, &[&start(after), &limit(max)]).await?;
         let sealer = self.sealer();
         rows.iter().map(|row| read(&sealer, row)).collect()
     }
@@ -230,8 +234,7 @@ impl Database {
         after: Option<SubmissionNo>,
         max: usize,
     ) -> Result<Vec<(Submission, SetAside)>, Fault> {
-        let after = after.map_or(i64::MIN, |after| after.0);
-        let rows = self.once(SET_ASIDE, &[&after, &limit(max)]).await?;
+        let rows = self.once(SET_ASIDE, &[&start(after), &limit(max)]).await?;
         let sealer = self.sealer();
         let set_aside = rows.iter().map(|row| {
             let why = SetAside::named(row.read("set_aside")?).ok_or(Fault::Unreadable("set_aside"))?;
@@ -244,6 +247,11 @@ impl Database {
         let discarded = self.once(DISCARD, &[&number.0]).await?;
         Ok(!discarded.is_empty())
     }
+}
+
+/// What numbers are greater than from after that one on.
+fn start(after: Option<SubmissionNo>) -> i64 {
+    after.map_or(i64::MIN, |after| after.0)
 }
 
 fn read(sealer: &Sealer, row: &Row) -> Result<Submission, Fault> {

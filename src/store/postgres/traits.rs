@@ -262,8 +262,12 @@ impl IntakeStore for PostgresStore {
         Ok(())
     }
 
-    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError> {
-        self.call(|database| async move { database.submissions(max).await })
+    async fn submissions(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<Submission>, StoreError> {
+        self.call(|database| async move { database.submissions(after, max).await })
             .await
     }
 

@@ -117,10 +117,14 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn submissions(&self, max: usize) -> Result<Vec<Submission>, Fault> {
-        let select = select!("WHERE set_aside IS NULL ORDER BY number LIMIT ?1");
+    pub(super) fn submissions(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<Submission>, Fault> {
+        let select = select!("WHERE set_aside IS NULL AND number > ?1 ORDER BY number LIMIT ?2");
         let mut select = self.conn.prepare_cached(select)?;
-        let mut rows = select.query([limit(max)])?;
+        let mut rows = select.query((start(after), limit(max)))?;
         let mut submissions = Vec::new();
         while let Some(row) = rows.next()? {
             submissions.push(read(&self.conn, row)?);
@@ -180,7 +184,7 @@ impl Core {
     ) -> Result<Vec<(Submission, SetAside)>, Fault> {
         let select = select!("WHERE set_aside IS NOT NULL AND number > ?1 ORDER BY number LIMIT ?2");
         let mut select = self.conn.prepare_cached(select)?;
-        let mut rows = select.query((after.map_or(i64::MIN, |after| after.0), limit(max)))?;
+        let mut rows = select.query((start(after), limit(max)))?;
         let mut set_aside = Vec::new();
         while let Some(row) = rows.next()? {
             let why = SetAside::named(text(row, 8)?).ok_or(Fault::Unreadable("set_aside"))?;
@@ -196,6 +200,11 @@ impl Core {
             .execute([number.0])?;
         Ok(discarded > 0)
     }
+}
+
+/// What numbers are greater than from after that one on.
+fn start(after: Option<SubmissionNo>) -> i64 {
+    after.map_or(i64::MIN, |after| after.0)
 }
 
 fn read(conn: &Database, row: &Row<'_>) -> Result<Submission, Fault> {

@@ -219,8 +219,12 @@ impl IntakeStore for SqliteStore {
         self.writes(move |core| core.submit(&events)).await
     }
 
-    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError> {
-        self.reads(move |core| core.submissions(max)).await
+    async fn submissions(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<Submission>, StoreError> {
+        self.reads(move |core| core.submissions(after, max)).await
     }
 
     async fn take_in(&self, taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError> {

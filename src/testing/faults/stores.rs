@@ -244,8 +244,13 @@ impl<S: IntakeStore + ?Sized> IntakeStore for FaultyStore<S> {
         self.through("submit", || self.store.submit(events)).await
     }
 
-    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError> {
-        self.through("submissions", || self.store.submissions(max)).await
+    async fn submissions(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<Submission>, StoreError> {
+        self.through("submissions", || self.store.submissions(after, max))
+            .await
     }
 
     async fn take_in(&self, taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError> {

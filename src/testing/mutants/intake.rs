@@ -16,8 +16,13 @@ impl IntakeStore for MutantStore {
         self.store.submit(events).await
     }
 
-    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError> {
-        self.store.submissions(max).await
+    async fn submissions(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<Submission>, StoreError> {
+        let after = after.filter(|_| !self.is(Mutant::PagesRepeated));
+        self.store.submissions(after, max).await
     }
 
     async fn take_in(&self, mut taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError> {

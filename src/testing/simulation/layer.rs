@@ -363,8 +363,12 @@ impl<H: Hooks> IntakeStore for Layered<H> {
         self.inner.submit(events).await
     }
 
-    async fn submissions(&self, max: usize) -> Result<Vec<Submission>, StoreError> {
-        self.inner.submissions(max).await
+    async fn submissions(
+        &self,
+        after: Option<SubmissionNo>,
+        max: usize,
+    ) -> Result<Vec<Submission>, StoreError> {
+        self.inner.submissions(after, max).await
     }
 
     async fn take_in(&self, taking: Vec<TakeIn>, now: DateTime<Utc>) -> Result<Vec<TakenIn>, StoreError> {

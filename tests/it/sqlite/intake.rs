@@ -66,7 +66,7 @@ async fn received(store: &SqliteStore, at_least: usize) -> BTreeMap<String, u32>
     let all = async {
         for _ in 0..1_000 {
             let there = received.lock().unwrap().len();
-            if there >= at_least && store.submissions(1).await.unwrap().is_empty() {
+            if there >= at_least && store.submissions(None, 1).await.unwrap().is_empty() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -93,7 +93,7 @@ async fn what_commits_is_sent_and_what_rolls_back_is_not() {
         .unwrap();
     store.submit_in(&done, &[event(2), event(3)]).unwrap();
     assert!(
-        store.submissions(10).await.unwrap().is_empty(),
+        store.submissions(None, 10).await.unwrap().is_empty(),
         "it is not committed yet"
     );
     let heard = store.intake_wake().listen();
@@ -208,7 +208,7 @@ async fn a_key_that_is_not_at_hand_is_not_written_around() {
     let refused = old.submit_in(&transaction, &[event(2)]).unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::WrongKey);
     transaction.commit().unwrap();
-    let submissions = both.submissions(10).await.unwrap();
+    let submissions = both.submissions(None, 10).await.unwrap();
     assert_eq!(submissions.len(), 1);
     assert_eq!(submissions[0].event, Some(event(1)));
 }

@@ -15,7 +15,7 @@ pub async fn what_is_submitted_is_taken_in_whole(store: &dyn Store) -> Result<()
     for event in odd_events() {
         store.submit(vec![event.clone()]).await?;
         claims_nothing(store, "a submission is no delivery yet", at(0)).await?;
-        let submission = only(store.submissions(10).await?)?;
+        let submission = only(store.submissions(None, 10).await?)?;
         equal(CLAUSE, submission.event.as_ref(), Some(&event))?;
         let named = (&submission.scope, &submission.id);
         equal(CLAUSE, named, (event.scope(), event.id()))?;
@@ -39,24 +39,32 @@ pub async fn submissions_come_in_order(store: &dyn Store) -> Result<(), Violatio
     store.submit(vec![]).await?;
     store.submit(vec![event("2")]).await?;
     let seen = async |max| -> Checked<Vec<String>> {
-        let submissions = store.submissions(max).await?;
+        let submissions = store.submissions(None, max).await?;
         Ok(submissions.iter().map(|one| one.id.to_string()).collect())
     };
     equal(CLAUSE, seen(2).await?, vec!["3".to_owned(), "1".to_owned()])?;
     equal(CLAUSE, seen(10).await?.len(), 3)?;
-    let all = store.submissions(10).await?;
+    let all = store.submissions(None, 10).await?;
     let (Some(first), Some(last)) = (all.first(), all.get(2)) else {
         return Err(Violation::new(CLAUSE, format!("{all:?}")));
     };
+    let behind = store.submissions(Some(first.number), 1).await?;
+    let behind: Vec<_> = behind.iter().map(|one| one.id.as_str()).collect();
+    equal(
+        "submissions come from after the one that is named",
+        behind,
+        vec!["1"],
+    )?;
+    equal(CLAUSE, store.submissions(Some(last.number), 10).await?.len(), 0)?;
     store
         .take_in(vec![taking(first, 0), taking(last, 0)], at(0))
         .await?;
     equal(CLAUSE, seen(10).await?, vec!["1".to_owned()])?;
     // Not even a number that is free again names another submission.
-    let left = only(store.submissions(10).await?)?;
+    let left = only(store.submissions(None, 10).await?)?;
     store.take_in(vec![taking(&left, 0)], at(0)).await?;
     store.submit(vec![event("4")]).await?;
-    let next = only(store.submissions(10).await?)?;
+    let next = only(store.submissions(None, 10).await?)?;
     ensure(
         "a submission's number is never given out again",
         all.iter().all(|other| other.number < next.number),
@@ -69,7 +77,7 @@ pub async fn a_submission_is_taken_in_once(store: &dyn Store) -> Result<(), Viol
     const CLAUSE: &str = "a submission is taken in once";
     save(store, webhook("a"), at(0)).await?;
     store.submit(vec![event("e"), event("f")]).await?;
-    let both = store.submissions(10).await?;
+    let both = store.submissions(None, 10).await?;
     let take = || both.iter().map(|one| taking(one, 1)).collect::<Vec<_>>();
     let (one, other) = join(store.take_in(take(), at(0)), store.take_in(take(), at(0))).await;
     let mut answers = [one?, other?];
@@ -92,7 +100,7 @@ pub async fn a_submitted_duplicate_adds_nothing(store: &dyn Store) -> Result<(),
     enqueue_event(store, new(event("e"), vec![to_webhook("a")]), at(0)).await?;
     store.submit(vec![event("e"), event("f"), event("f")]).await?;
     let take = store
-        .submissions(10)
+        .submissions(None, 10)
         .await?
         .iter()
         .map(|one| taking(one, 1))
@@ -114,7 +122,7 @@ pub async fn what_cannot_be_enqueued_is_set_aside(store: &dyn Store) -> Result<(
     store
         .submit(vec![other.clone(), event("unusable"), event("g")])
         .await?;
-    let all = store.submissions(10).await?;
+    let all = store.submissions(None, 10).await?;
     let mut take: Vec<_> = all.iter().map(|one| taking(one, 1)).collect();
     if let Some(unusable) = take.get_mut(1) {
         unusable.event = None;
@@ -149,7 +157,7 @@ pub async fn what_cannot_be_enqueued_is_set_aside(store: &dyn Store) -> Result<(
     )?;
     equal(CLAUSE, store.set_aside(None, 10).await?.len(), 1)?;
     store.submit(vec![event("h")]).await?;
-    let waiting = only(store.submissions(10).await?)?;
+    let waiting = only(store.submissions(None, 10).await?)?;
     equal(
         "only what was set aside can be discarded",
         store.discard(waiting.number).await?,
@@ -163,7 +171,7 @@ pub async fn the_bells_ring(store: &dyn Store) -> Result<(), Violation> {
     let heard = store.intake_wake().listen();
     store.submit(vec![event("e")]).await?;
     rang("after a submission", heard).await?;
-    let submission = only(store.submissions(10).await?)?;
+    let submission = only(store.submissions(None, 10).await?)?;
     let heard = store.wake().listen();
     store.take_in(vec![taking(&submission, 1)], at(0)).await?;
     rang("after a submission was taken in", heard).await
@@ -181,7 +189,7 @@ fn taking(submission: &Submission, deliveries: usize) -> TakeIn {
 async fn none_waits(store: &dyn Store) -> Checked {
     equal(
         "what was taken in, or set aside, is not given out any more",
-        store.submissions(10).await?.len(),
+        store.submissions(None, 10).await?.len(),
         0,
     )
 }
