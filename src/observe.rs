@@ -19,6 +19,7 @@
 //! | `to be tried again` | debug | `delivery`, `at` | after the commit; without `at`, in the flusher's next run |
 //! | `dead` | warn | `delivery`, `reason` | after the commit |
 //! | `set aside` | warn | `event`, `scope`, `why` | when a submission cannot be enqueued, after the commit |
+//! | `cannot be rendered` | warn | `event`, `scope`, `why` | when nothing can be made of what was submitted, of a digest or of a task's end, since a profile is not known here or cannot send it |
 //! | `lease lost` | warn | `delivery` | when what a worker reports comes too late to count |
 //! | `received` | debug | `receiver`, `key`, `ending` and `took_ms` | when a receiver is done with a message: handled, or known already |
 //! | `not received` | warn | the same, and `why` | when it rejected one, or was dropped in the middle |
@@ -33,6 +34,7 @@
 //! | `ringback_postponed_total` | counter | `profile` | claims that came to no attempt: no proof could be made, the profile is not known here, or an interrupted attempt was judged |
 //! | `ringback_settled_total` | counter | `state` | deliveries that went to `delivered`, `dead`, or back to `pending`, as committed |
 //! | `ringback_set_aside_total` | counter | `why` | submissions that could not be enqueued |
+//! | `ringback_unrendered_total` | counter | | events of which nothing could be made, since a profile is not known here or cannot send them |
 //! | `ringback_leases_lost_total` | counter | | reports that came too late to count |
 //! | `ringback_received_total` | counter | `receiver`, `ending` | messages that came to a receiver, by [how they ended](crate::receive::Ending::as_str) |
 //! | `ringback_receive_seconds` | histogram | `receiver` | how long a receiver took, the handler included |
@@ -46,7 +48,9 @@ use std::time::Duration;
 use crate::store::SeenKey;
 
 #[cfg(feature = "engine")]
-pub(crate) use sending::{Figures, attempt, attempted, enqueued, enqueued_with_a_task, set_aside, settled};
+pub(crate) use sending::{
+    Figures, attempt, attempted, enqueued, enqueued_with_a_task, set_aside, settled, unrendered,
+};
 
 /// A receiver is done with a message. `why` says why it was rejected.
 pub(crate) fn received(
@@ -150,6 +154,21 @@ mod sending {
         );
         #[cfg(feature = "metrics")]
         metrics::counter!("ringback_set_aside_total", "why" => why.as_str()).increment(1);
+        let _ = (scope, event, why);
+    }
+
+    /// Nothing can be made of this event here, and whoever it came from has gone by now.
+    pub(crate) fn unrendered(scope: &Scope, event: &EventId, why: &dyn std::fmt::Display) {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(
+            target: "ringback",
+            event = event.as_str(),
+            scope = scope.as_str(),
+            %why,
+            "cannot be rendered"
+        );
+        #[cfg(feature = "metrics")]
+        metrics::counter!("ringback_unrendered_total").increment(1);
         let _ = (scope, event, why);
     }
 

@@ -111,8 +111,8 @@ impl Digest {
 ///
 /// A form is pure: same arguments, same bytes. `users` has at least one and at most as many as the digest allows, each
 /// once, in the order of their names. A form that panics keeps the window from being sent, and nothing else; it is
-/// tried again later. What a provider's [`Profile`](super::Profile) adds to a body, such as an id, is not the form's
-/// to write.
+/// tried again later. So does a webhook of its scope whose profile cannot send the body, or is not known to the process. What
+/// a provider's [`Profile`](super::Profile) adds to a body, such as an id, is not the form's to write.
 ///
 /// [`Digest`] has an example.
 pub trait DigestForm: Debug + Send + Sync + 'static {

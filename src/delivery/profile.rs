@@ -79,7 +79,9 @@ pub trait Profile: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`RenderError`] if the ids have no place in such a body. Nothing is enqueued then.
+    /// [`RenderError`] if the ids have no place in such a body. Nothing is enqueued then. Where nobody is there any more to hear
+    /// of it, nothing goes out as it is either: what was submitted is set aside, a digest waits, a task ends without its
+    /// callback.
     fn render(&self, event: &Event, ids: &Ids, at: DateTime<Utc>) -> Result<Bytes, RenderError> {
         let _ = (ids, at);
         Ok(event.body().clone())

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::FutureExt;
 
-use super::Dispatcher;
 use super::assembly::Parts;
 use super::upkeep::{Pass, Step};
+use super::{Dispatcher, EnqueueError};
 use crate::delivery::{Digest, Event};
 use crate::id::{EventId, EventType, Scope, Subject};
 use crate::observe;
@@ -151,13 +151,22 @@ impl Digester {
             .digest
             .form()
             .body(&window.scope, &window.window, &chunk.users);
+        let dispatcher = Dispatcher::new(Arc::clone(parts));
+        let webhooks = parts.store.webhooks(&window.scope).await?;
         for again in 0..IDS {
-            let id = notification_id(self.digest.name(), window, chunk.number, again);
-            let event = Event::builder(window.scope.clone(), id, self.digest.name().clone());
+            let id = notification_id(window, chunk.number, again);
+            let event = Event::builder(window.scope.clone(), id.clone(), self.digest.name().clone());
             let Ok(event) = event.json(body.clone()).build() else {
                 return Ok(false);
             };
-            let notification = Dispatcher::new(Arc::clone(parts)).notification(event).await?;
+            let notification = match dispatcher.for_all(event, &webhooks).await {
+                Ok(notification) => notification,
+                Err(EnqueueError::Store(error)) => return Err(error),
+                Err(error) => {
+                    observe::unrendered(&window.scope, &id, &error);
+                    return Ok(false);
+                }
+            };
             let event = Arc::clone(&notification.event);
             let taking = TakeChunk {
                 window: window.number,
@@ -203,10 +212,11 @@ impl Pass for Digester {
     }
 }
 
-/// The same for each try, so that what was enqueued already is found to be.
-fn notification_id(digest: &EventType, window: &SealedWindow, chunk: u32, again: u32) -> EventId {
+/// The same for each try, so that what was enqueued already is found to be. Every profile can send it: no full stop, and no
+/// name that an application chose.
+fn notification_id(window: &SealedWindow, chunk: u32, again: u32) -> EventId {
     let start = window.window.start().to_rfc3339_opts(SecondsFormat::Secs, true);
-    let id = format!("{digest}/{start}/{}.{chunk}", window.number);
+    let id = format!("digest/{start}/{}/{chunk}", window.number);
     EventId::from(match again {
         0 => id,
         again => format!("{id}+{again}"),

@@ -71,13 +71,7 @@ impl Dispatcher {
                 .as_ref()
                 .map(|(_, webhooks)| webhooks.as_slice())
                 .unwrap_or_default();
-            let event = Arc::new(event);
-            let mut deliveries = Vec::new();
-            for webhook in webhooks.iter().filter(|webhook| webhook.wants(&event)) {
-                let target = Target::Webhook(webhook.id.clone());
-                deliveries.push(self.delivery(&event, target, &webhook.profile).await?);
-            }
-            new.push(NewEvent { event, deliveries });
+            new.push(self.for_all(event, webhooks).await?);
         }
         self.commit(new).await
     }
@@ -89,19 +83,9 @@ impl Dispatcher {
     /// As [`enqueue_all`](Self::enqueue_all), and [`EnqueueError::Destination`] if the URL may not be called.
     pub async fn enqueue_to(&self, event: Event, call: Call) -> Result<Receipt, EnqueueError> {
         check_destination(&call.url, &self.parts.guard, &self.parts).map_err(EnqueueError::Destination)?;
-        let event = Arc::new(event);
-        let profile = call.profile.clone();
-        let delivery = self.delivery(&event, Target::Call(call), &profile).await?;
-        let new = NewEvent {
-            event,
-            deliveries: vec![delivery],
-        };
-        Ok(self
-            .commit(vec![new])
-            .await?
-            .into_iter()
-            .next()
-            .unwrap_or_default())
+        let new = self.for_call(event, call).await?;
+        let receipts = self.commit(vec![new]).await?;
+        Ok(receipts.into_iter().next().unwrap_or_default())
     }
 
     /// Sends an event to one webhook alone, to try it out: whatever types of event it asked for, and whether or not it
@@ -131,23 +115,15 @@ impl Dispatcher {
         Ok(receipts.into_iter().next().unwrap_or_default())
     }
 
-    /// What rings back about a task that has ended, left for the caller to commit with the end.
-    pub(super) async fn callback(&self, event: Event, call: Call) -> Result<NewEvent, StoreError> {
+    /// What goes to the one URL, left for the caller to commit. If the guard no longer lets it pass, history will say so.
+    pub(super) async fn for_call(&self, event: Event, call: Call) -> Result<NewEvent, EnqueueError> {
         let event = Arc::new(event);
         let profile = call.profile.clone();
-        let delivery = self
-            .delivery_at_any_rate(&event, Target::Call(call), &profile)
-            .await?;
+        let delivery = self.delivery(&event, Target::Call(call), &profile).await?;
         Ok(NewEvent {
             event,
             deliveries: vec![delivery],
         })
-    }
-
-    /// What tells of a digest's users, left for the caller to commit with taking them.
-    pub(super) async fn notification(&self, event: Event) -> Result<NewEvent, StoreError> {
-        let webhooks = self.parts.store.webhooks(event.scope()).await?;
-        self.for_all(event, &webhooks).await
     }
 
     /// What goes to those of these webhooks that want the event, left for the caller to commit.
@@ -155,32 +131,14 @@ impl Dispatcher {
         &self,
         event: Event,
         webhooks: &[Arc<Webhook>],
-    ) -> Result<NewEvent, StoreError> {
+    ) -> Result<NewEvent, EnqueueError> {
         let event = Arc::new(event);
         let mut deliveries = Vec::new();
         for webhook in webhooks.iter().filter(|webhook| webhook.wants(&event)) {
             let target = Target::Webhook(webhook.id.clone());
-            deliveries.push(
-                self.delivery_at_any_rate(&event, target, &webhook.profile)
-                    .await?,
-            );
+            deliveries.push(self.delivery(&event, target, &webhook.profile).await?);
         }
         Ok(NewEvent { event, deliveries })
-    }
-
-    /// A delivery of which nobody is left to be told that it cannot be made, so nothing is refused: if the profile has
-    /// gone the delivery waits for it, and if the guard no longer lets it pass, history says so.
-    async fn delivery_at_any_rate(
-        &self,
-        event: &Arc<Event>,
-        target: Target,
-        profile: &ProfileName,
-    ) -> Result<NewDelivery, StoreError> {
-        match self.delivery(event, target.clone(), profile).await {
-            Ok(delivery) => Ok(delivery),
-            Err(EnqueueError::Store(error)) => Err(error),
-            Err(_) => Ok(NewDelivery { target, body: None }),
-        }
     }
 
     async fn commit(&self, new: Vec<NewEvent>) -> Result<Vec<Receipt>, EnqueueError> {

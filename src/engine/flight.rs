@@ -27,7 +27,7 @@ use crate::transport::{SendError, SendErrorKind};
 /// When to look again at a delivery that could not even be attempted: its profile is not known here, or nothing
 /// could prove it. Nothing is counted, so it waits for as long as it takes. Where the same goes for everything in its lane,
 /// the lane pauses for as long.
-const POSTPONED: Duration = Duration::from_secs(30);
+pub(super) const POSTPONED: Duration = Duration::from_secs(30);
 
 /// What the request of a [test](crate::delivery::Target::Test) says that it is, so that its receiver need not act on it.
 const TEST_HEADER: HeaderName = HeaderName::from_static("webhook-test");

@@ -3,24 +3,28 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::select;
 
-use super::Dispatcher;
 use super::assembly::Parts;
+use super::flight::POSTPONED;
 use super::listener::Notice;
 use super::worker::{SHORTEST_WAIT, STORE_PAUSE, is_lasting};
+use super::{Dispatcher, EnqueueError};
 use crate::delivery::Webhook;
 use crate::id::Scope;
 use crate::observe;
 use crate::store::{SetAside, StoreError, Submission, SubmissionNo, TakeIn, TakenIn};
+use crate::time::{after, elapsed, is_within};
 
 /// How many submissions are taken in by one commit. Their bodies are in memory meanwhile.
 const AT_ONCE: usize = 32;
 
 impl Dispatcher {
-    /// Submissions that no event could be made of, and why, the oldest first: up to `max` of them, from after that one on.
+    /// Submissions that cannot be enqueued, and why, the oldest first: up to `max` of them, from after that one on.
     /// Each is kept until it is [discarded](Self::discard).
     ///
     /// # Errors
@@ -48,57 +52,118 @@ impl Dispatcher {
 /// Takes in whatever is submitted. Dropping it anywhere loses nothing; it ends by itself only when no waiting helps.
 pub(super) async fn take_in_all(parts: &Arc<Parts>) -> StoreError {
     let dispatcher = Dispatcher::new(Arc::clone(parts));
+    let mut place = Place::default();
     loop {
         let ring = parts.store.intake_wake().listen();
-        match take_in_some(&dispatcher).await {
-            Ok(0) => {
-                let nap = parts.timer.sleep(parts.poll_interval.max(SHORTEST_WAIT));
-                select(ring, nap).await;
+        place.go_back(parts.timer.now());
+        match take_in_some(&dispatcher, place.after).await {
+            Ok(looked) => {
+                let is_empty = looked.last.is_none();
+                place.go_on(looked, parts.timer.now());
+                if is_empty {
+                    let nap = place.nap(parts.timer.now()).min(parts.poll_interval);
+                    select(ring, parts.timer.sleep(nap.max(SHORTEST_WAIT))).await;
+                }
             }
-            Ok(_) => {}
             Err(error) if is_lasting(&error) => return error,
             Err(_) => parts.timer.sleep(STORE_PAUSE).await,
         }
     }
 }
 
-/// How many were there to be taken in.
-async fn take_in_some(dispatcher: &Dispatcher) -> Result<usize, StoreError> {
-    let parts = &dispatcher.parts;
-    let submissions = parts.store.submissions(None, AT_ONCE).await?;
-    if submissions.is_empty() {
-        return Ok(0);
+/// How far the looks have come. As long as all that is found is taken in, each begins in front. What is left to other
+/// processes stays there, so from then on a look begins behind the last one; and now and then in front again, since the
+/// webhooks may have changed, and since what was submitted earlier may have been committed later.
+#[derive(Default)]
+struct Place {
+    after: Option<SubmissionNo>,
+    /// When there was nothing left to look at.
+    at_end: Option<DateTime<Utc>>,
+}
+
+impl Place {
+    fn go_on(&mut self, looked: Looked, now: DateTime<Utc>) {
+        if looked.left_some || self.after.is_some() {
+            self.after = looked.last.or(self.after);
+        }
+        if looked.is_end && self.after.is_some() {
+            self.at_end.get_or_insert(now);
+        }
     }
+
+    /// Begins in front again if it is time, or if the clock was set.
+    fn go_back(&mut self, now: DateTime<Utc>) {
+        if self
+            .at_end
+            .is_some_and(|at_end| !is_within(at_end, POSTPONED, now))
+        {
+            *self = Self::default();
+        }
+    }
+
+    /// How long it can be until there is something to do that nobody rings for.
+    fn nap(&self, now: DateTime<Utc>) -> Duration {
+        self.at_end
+            .map_or(Duration::MAX, |at_end| elapsed(now, after(at_end, POSTPONED)))
+    }
+}
+
+/// What came of a look.
+struct Looked {
+    /// The last submission that was there.
+    last: Option<SubmissionNo>,
+    /// Whether there were fewer than could be taken in at once.
+    is_end: bool,
+    /// Whether any was left to other processes.
+    left_some: bool,
+}
+
+async fn take_in_some(dispatcher: &Dispatcher, after: Option<SubmissionNo>) -> Result<Looked, StoreError> {
+    let parts = &dispatcher.parts;
+    let submissions = parts.store.submissions(after, AT_ONCE).await?;
+    let mut looked = Looked {
+        last: submissions.last().map(|last| last.number),
+        is_end: submissions.len() < AT_ONCE,
+        left_some: false,
+    };
     let mut known: BTreeMap<Scope, Vec<Arc<Webhook>>> = BTreeMap::new();
     let (mut taking, mut taken) = (Vec::new(), Vec::new());
     for submission in submissions {
-        if !known.contains_key(&submission.scope) {
-            let webhooks = parts.store.webhooks(&submission.scope).await?;
-            known.insert(submission.scope.clone(), webhooks);
+        let Submission {
+            number, scope, id, ..
+        } = submission;
+        if !known.contains_key(&scope) {
+            let webhooks = parts.store.webhooks(&scope).await?;
+            known.insert(scope.clone(), webhooks);
         }
-        let webhooks = known
-            .get(&submission.scope)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let webhooks = known.get(&scope).map(Vec::as_slice).unwrap_or_default();
         let new = match submission.event {
-            // A panic in the user's profile costs this event, and no other.
             Some(event) => {
+                // A panic in the user's profile costs this event, and no other.
                 let made = AssertUnwindSafe(dispatcher.for_all(event, webhooks))
                     .catch_unwind()
                     .await;
-                made.ok().transpose()?
+                match made {
+                    Ok(Ok(new)) => Some(new),
+                    Ok(Err(EnqueueError::Store(error))) => return Err(error),
+                    Ok(Err(error)) => {
+                        observe::unrendered(&scope, &id, &error);
+                        if let EnqueueError::UnknownProfile(_) = error {
+                            looked.left_some = true;
+                            continue;
+                        }
+                        None
+                    }
+                    Err(_panic) => None,
+                }
             }
             None => None,
         };
-        taken.push((
-            submission.scope,
-            submission.id,
-            new.as_ref().map(|new| Arc::clone(&new.event)),
-        ));
-        taking.push(TakeIn {
-            number: submission.number,
-            event: new,
-        });
+        taken.push((scope, id, new.as_ref().map(|new| Arc::clone(&new.event))));
+        taking.push(TakeIn { number, event: new });
+    }
+    if taking.is_empty() {
+        return Ok(looked);
     }
     let answers = parts.store.take_in(taking, parts.timer.now()).await?;
     for ((scope, id, event), answer) in taken.into_iter().zip(&answers) {
@@ -115,5 +180,5 @@ async fn take_in_some(dispatcher: &Dispatcher) -> Result<usize, StoreError> {
             _ => {}
         }
     }
-    Ok(answers.len())
+    Ok(looked)
 }

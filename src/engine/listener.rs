@@ -97,7 +97,7 @@ pub enum Notice {
         /// Why.
         reason: DeadReason,
     },
-    /// No event could be made of a submission, and whoever submitted it has gone by now. It is kept
+    /// A submission cannot be enqueued, and whoever submitted it has gone by now. It is kept
     /// ([`Dispatcher::set_aside`](super::Dispatcher::set_aside)).
     #[non_exhaustive]
     SetAside {

@@ -97,7 +97,7 @@ pub struct Submission {
 pub struct TakeIn {
     /// Which one.
     pub number: SubmissionNo,
-    /// Its event, with the deliveries that are to be made of it; `None` to set it aside, since none can be made.
+    /// Its event, with the deliveries that are to be made of it; `None` to set it aside, since they cannot be made.
     pub event: Option<NewEvent>,
 }
 
@@ -120,7 +120,7 @@ pub enum TakenIn {
 pub enum SetAside {
     /// Its id belongs to an event of that scope that differs.
     Conflict,
-    /// Its event cannot be read, or the profile of a webhook panicked over it.
+    /// Its event cannot be read, or the profile of a webhook cannot send it, or panicked over it.
     Unusable,
 }
 

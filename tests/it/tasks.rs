@@ -7,11 +7,14 @@ mod office;
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use ringback::engine::{Cancelled, NewCall, TaskError};
-use ringback::store::{StoreErrorKind, TaskEnd};
+use chrono::{DateTime, TimeDelta};
+use ringback::delivery::{Profiles, RenderError};
+use ringback::engine::{AcceptError, Callbacks, Cancelled, Engine, NewCall, TaskError, TaskRunner};
+use ringback::provider;
+use ringback::store::{Inspect, MemoryStore, StoreErrorKind, TaskEnd};
 use ringback::task::{TaskProgress, TaskStatus};
-use ringback::testing::Fault;
+use ringback::testing::{Fault, ManualTime};
+use ringback::transport::sender_fn;
 
 use self::office::{End, Office, now};
 use crate::stories::stage::On;
@@ -368,6 +371,42 @@ fn a_task_is_kept_as_long_as_it_is_said() {
         assert_eq!(keep.results_until, office.now() + TimeDelta::seconds(100));
         assert_eq!(keep.known_until, office.now() + TimeDelta::seconds(150));
     }
+}
+
+/// Whoever calls hears of it, and where a process that should know the profile does not, nothing goes out as it is.
+#[test]
+fn a_callback_that_cannot_be_rendered_is_not_sent() {
+    let (store, time) = (MemoryStore::new(), ManualTime::new(DateTime::UNIX_EPOCH));
+    let runner = |profiles, callbacks: &str| {
+        let sender = sender_fn(|_| async { Ok(http::Response::default()) });
+        let engine = Engine::builder(store.clone(), sender, time.clone());
+        let engine = engine.profiles(profiles).build();
+        let callbacks = Callbacks::new(callbacks);
+        TaskRunner::builder(
+            &engine,
+            office::Desk::default(),
+            "https://service.example/",
+            callbacks,
+        )
+        .build()
+    };
+    let call = || NewCall::new("user-1", "/reports");
+    let with_webhook = || call().with_webhook_uri(office::WEBHOOK);
+    let yodlee = runner(provider::profiles(), "yodlee");
+    let refused = now(yodlee.accept(with_webhook()));
+    assert!(
+        matches!(refused, Err(AcceptError::Render(RenderError::NotAnObject))),
+        "{refused:?}"
+    );
+    now(yodlee.accept(call())).unwrap();
+
+    let task = now(runner(provider::profiles(), "truv").accept(with_webhook())).unwrap();
+    let lacking = runner(Profiles::none(), "truv");
+    assert_eq!(now(lacking.cancel(&task.task_id)).unwrap(), Cancelled::Done);
+    let ended = now(lacking.task(&task.task_id)).unwrap().unwrap();
+    assert_eq!(ended.status, TaskStatus::Failed);
+    let event = format!("{}/Failed", task.task_id).as_str().into();
+    assert_eq!(now(store.deliveries_of(&"tasks".into(), &event)).unwrap(), []);
 }
 
 #[test]

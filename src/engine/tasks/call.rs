@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::delivery::{Call, Event, Limits};
+use crate::delivery::{Call, Event, Limits, RenderError};
 use crate::engine::RegisterError;
 use crate::id::{AuthId, ProfileName, Scope};
 use crate::json::{Maybe, Timestamp, UrlText};
@@ -99,7 +99,8 @@ pub struct Callbacks {
 }
 
 impl Callbacks {
-    /// Callbacks sent as the profile of that name says.
+    /// Callbacks sent as the profile of that name says. It must be able to send a [`Callback`], which Yodlee's is not, and
+    /// every process that runs or cancels tasks must know it: where it is not known, a task ends without a callback.
     pub fn new(profile: impl Into<ProfileName>) -> Self {
         Self {
             profile: profile.into(),
@@ -186,6 +187,9 @@ pub enum AcceptError {
     /// The engine was built without the profile that callbacks are sent as.
     #[error("there is no profile `{0}`")]
     UnknownProfile(ProfileName),
+    /// The profile cannot send such callbacks.
+    #[error("the profile cannot send callbacks: {0}")]
+    Render(#[from] RenderError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

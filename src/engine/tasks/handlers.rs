@@ -235,7 +235,7 @@ impl CallHandlers {
             Err(error @ (AcceptError::Url(_) | AcceptError::Destination(_))) => {
                 Err(Refused::Invalid(error.to_string()))
             }
-            Err(AcceptError::UnknownProfile(_)) => Err(Refused::Internal),
+            Err(AcceptError::UnknownProfile(_) | AcceptError::Render(_)) => Err(Refused::Internal),
             Err(AcceptError::Store(_)) => Err(Refused::Unavailable),
         }
     }

@@ -15,14 +15,17 @@ use futures_util::future::{Either, select};
 use super::call::{AcceptError, Callbacks, NewCall};
 use super::shift;
 use super::work::{Reports, TaskContext, TaskError, TaskWork};
+use crate::delivery::{Call, Event, Ids};
 use crate::engine::assembly::Parts;
 use crate::engine::registration::check_destination;
-use crate::engine::{Dispatcher, Engine};
+use crate::engine::{Dispatcher, Engine, EnqueueError};
 use crate::id::{Fence, TaskId};
 use crate::json::UrlText;
 use crate::observe;
 use crate::retry::Schedule;
-use crate::store::{Keep, Listen, NewTask, Settled, StoreError, TaskEnd, TaskRecord, TaskSettlement, Wake};
+use crate::store::{
+    Keep, Listen, NewEvent, NewTask, Settled, StoreError, TaskEnd, TaskRecord, TaskSettlement, Wake,
+};
 use crate::task::{Accepted, TaskStatus};
 use crate::time::{after, elapsed};
 use crate::url::WebhookUrl;
@@ -108,9 +111,6 @@ impl TaskRunner {
         let webhook_uri = call.webhook_uri.as_deref().map(WebhookUrl::parse).transpose()?;
         if let Some(url) = &webhook_uri {
             check_destination(url, &parts.guard, parts).map_err(AcceptError::Destination)?;
-            if parts.profiles.find(&shared.callbacks.profile).is_none() {
-                return Err(AcceptError::UnknownProfile(shared.callbacks.profile.clone()));
-            }
         }
         let now = parts.timer.now();
         let id = shared.new_id();
@@ -125,6 +125,9 @@ impl TaskRunner {
             webhook_uri,
             deadline: after(now, call.time_limit.unwrap_or(shared.time_limit)),
         };
+        if task.webhook_uri.is_some() {
+            shared.try_callback(&task, now)?;
+        }
         parts.store.create_task(task, now).await?;
         Ok(accepted)
     }
@@ -340,6 +343,20 @@ impl Shared {
         TaskId::from(uuid::Builder::from_random_bytes(random).into_uuid().to_string())
     }
 
+    /// Whether the profile can send such callbacks, asked while somebody is there to hear of it.
+    fn try_callback(&self, task: &NewTask, now: DateTime<Utc>) -> Result<(), AcceptError> {
+        let profile = self.parts.profiles.find(&self.callbacks.profile);
+        let profile = profile.ok_or_else(|| AcceptError::UnknownProfile(self.callbacks.profile.clone()))?;
+        if let Some(event) = self.callbacks.event(task, now, &TaskEnd::Succeeded(Bytes::new())) {
+            let ids = Ids {
+                number: 0,
+                unique: [0; 16],
+            };
+            profile.render(&event, &ids, now)?;
+        }
+        Ok(())
+    }
+
     /// Does the work within the time it has. A panic ends it and nothing else.
     pub(super) async fn work(&self, context: &TaskContext) -> Result<Bytes, TaskError> {
         let timer = &self.parts.timer;
@@ -372,6 +389,19 @@ impl Shared {
         Ok(finished)
     }
 
+    /// What rings back; nothing if that is what no profile can send. The results are there all the same.
+    async fn callback(&self, event: Event, call: Call) -> Result<Option<NewEvent>, StoreError> {
+        let (scope, id) = (event.scope().clone(), event.id().clone());
+        match self.dispatcher.for_call(event, call).await {
+            Ok(callback) => Ok(Some(callback)),
+            Err(EnqueueError::Store(error)) => Err(error),
+            Err(error) => {
+                observe::unrendered(&scope, &id, &error);
+                Ok(None)
+            }
+        }
+    }
+
     /// A task's end together with its callback, if it asked for one.
     pub(super) async fn settlement(
         &self,
@@ -382,10 +412,7 @@ impl Shared {
     ) -> Result<TaskSettlement, StoreError> {
         let event = self.callbacks.event(task, requested_at, &end);
         let callback = match (&task.webhook_uri, event) {
-            (Some(url), Some(event)) => {
-                let call = self.callbacks.call(url.clone());
-                Some(self.dispatcher.callback(event, call).await?)
-            }
+            (Some(url), Some(event)) => self.callback(event, self.callbacks.call(url.clone())).await?,
             _ => None,
         };
         let results_until = after(self.parts.timer.now(), self.keep_results);

@@ -179,7 +179,7 @@ fn a_notification_that_is_never_accepted_ends_after_minute_1280() {
     stage.run_until(minutes(15 + 2_600));
     let marks = [0, 10, 20, 40, 80, 160, 320, 640, 1_280].map(|mark| minutes(15 + mark));
     assert_eq!(stage.sent_at(), marks);
-    let id = "DATA_UPDATES/2026-01-01T00:00:00Z/1.0".into();
+    let id = "digest/2026-01-01T00:00:00Z/1/0".into();
     let deliveries = stage
         .ask(stage.dispatcher().deliveries_of(&"s".into(), &id))
         .unwrap();
@@ -283,6 +283,40 @@ fn a_form_that_panics_holds_up_its_window_and_nothing_else() {
     assert_eq!(stage.sent_at(), [15, 45].map(|minute| minutes(minute) + STEP));
 }
 
+/// What the profile of one of its webhooks cannot send waits for it to be mended, and goes nowhere as it is meanwhile.
+fn a_digest_that_cannot_be_rendered_waits() {
+    let digest = || Digest::new("users.changed", Interval::QUARTER_HOUR, Bare);
+    for on in On::ALL {
+        let ok = |_: &Request<Bytes>, _| Reply::status(StatusCode::OK);
+        let mut stage = Stage::with(on, ok, move |builder| builder.digest(digest()), crew);
+        stage.register("w", "yodlee");
+        stage.register("other", "standard_webhooks");
+        stage
+            .ask(stage.dispatcher().record_update("s", "users.changed", "u"))
+            .unwrap();
+        stage.run_until(minutes(60));
+        assert!(stage.sent().is_empty(), "{on:?}");
+        stage.register("w", "truelayer");
+        stage.run_until(minutes(62));
+        let sent = stage.sent();
+        assert!(sent.iter().all(|sent| sent.request.body() == "[1]"), "{on:?}");
+        let ids = sent.iter().map(|sent| sent.request.headers().get("webhook-id"));
+        let mut ids: Vec<_> = ids.map(|id| id.map(|id| id.to_str().unwrap())).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [None, Some("digest/2026-01-01T00:00:00Z/1/0")], "{on:?}");
+    }
+}
+
+/// How many there are, and no object for an id to be put into.
+#[derive(Debug)]
+struct Bare;
+
+impl DigestForm for Bare {
+    fn body(&self, _: &Scope, _: &Window, users: &[DigestEntry]) -> Bytes {
+        format!("[{}]", users.len()).into()
+    }
+}
+
 stories! {
     five_thousand_users_of_one_window_make_three_notifications,
     five_thousand_updates_of_three_users_make_one_notification_of_three,
@@ -292,4 +326,5 @@ stories! {
     crashes_and_rivals_tell_each_user_once_for_each_window,
     scopes_have_windows_of_their_own_and_nobody_need_listen,
     a_form_that_panics_holds_up_its_window_and_nothing_else,
+    a_digest_that_cannot_be_rendered_waits,
 }

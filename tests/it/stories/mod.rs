@@ -18,6 +18,7 @@ mod digests;
 mod disabling;
 mod flusher;
 mod holds;
+mod intake;
 mod keys;
 mod notices;
 mod providers;

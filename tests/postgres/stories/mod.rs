@@ -17,6 +17,8 @@ mod disabling;
 mod flusher;
 #[path = "../../it/stories/holds.rs"]
 mod holds;
+#[path = "../../it/stories/intake.rs"]
+mod intake;
 #[path = "../../it/stories/keys.rs"]
 mod keys;
 #[path = "../../it/stories/notices.rs"]
@@ -37,6 +39,7 @@ pub(crate) fn trials() -> impl Iterator<Item = Trial> {
         disabling::STORIES,
         flusher::STORIES,
         holds::STORIES,
+        intake::STORIES,
         keys::STORIES,
         notices::STORIES,
         providers::STORIES,
