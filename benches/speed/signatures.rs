@@ -29,6 +29,7 @@ pub(crate) fn sign(rounds: usize) -> Result<Vec<Row>, AnyError> {
         }
         let (signer, headers) = (TlSigner::new(tl_key()?), with_id());
         let body = &body;
+        signer.sign(&message(&headers, body))?;
         contest = contest.with("Tl-Signature", move || signer.sign(&message(&headers, body)));
         rows.extend(contest.run(rounds));
     }
@@ -104,18 +105,21 @@ fn tl_key() -> Result<TlSigningKey, AnyError> {
 fn tl_signed(body: &[u8], now: DateTime<Utc>) -> Result<(TlVerifier, HeaderMap), AnyError> {
     let key = tl_key()?;
     let verifier = TlVerifier::new(key.public(), MaxAge::minutes(5));
-    let mut request = http::Request::post(PATH).body(body)?;
+    let mut request = http::Request::post(PATH)
+        .header("content-type", "application/json")
+        .body(body)?;
     TlSigner::new(key).sign_request(&mut request, now)?;
     Ok((verifier, std::mem::take(request.headers_mut())))
 }
 
-/// What Standard Webhooks signs and others let pass.
+/// What Standard Webhooks signs, and TrueLayer, and others let pass.
 fn with_id() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(
         "webhook-id",
         HeaderValue::from_static("msg_p5jXN8AQM9LWM0D4loKWxJek"),
     );
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
     headers.insert(
         "x-tl-webhook-timestamp",
         HeaderValue::from_static("2026-01-01T00:00:00Z"),
