@@ -63,7 +63,7 @@ impl SqliteStore {
     /// transaction.commit()?;
     /// store.intake_wake().ring();
     ///
-    /// assert_eq!(store.submissions(10).await?.len(), 1, "until a worker takes it in");
+    /// assert_eq!(store.submissions(None, 10).await?.len(), 1, "until a worker takes it in");
     /// # Ok(())
     /// # }
     /// ```

@@ -213,4 +213,25 @@ mod tests {
         assert_eq!((first.unwrap(), last.unwrap()), (1, 2));
         assert_eq!(failed.unwrap_err().kind(), StoreErrorKind::Corrupt);
     }
+
+    /// Linux has nothing to write out for a device, and says so with an error.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_log_that_cannot_be_written_out_closes_the_store() {
+        use crate::store::EncryptionKeys;
+        use crate::store::sqlite::connection::{Settings, open_in_memory};
+
+        let log = LogFile::of(std::fs::File::open("/dev/null").unwrap());
+        let (conn, keys) = (
+            open_in_memory(Settings::default()).unwrap(),
+            EncryptionKeys::dangerous_plaintext(),
+        );
+        let store = SqliteStore::builder().store(conn, None, Some(log), keys).unwrap();
+        let now = chrono::DateTime::UNIX_EPOCH;
+        assert_eq!(store.next_due(now).await.unwrap(), None, "it waits for nothing");
+        let promised = store.reserve_numbers(1).await.unwrap_err();
+        assert_eq!(promised.kind(), StoreErrorKind::Unknown);
+        let later = store.reserve_numbers(1).await.unwrap_err();
+        assert_eq!(later.kind(), StoreErrorKind::Closed);
+    }
 }

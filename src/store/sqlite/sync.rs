@@ -30,6 +30,11 @@ impl LogFile {
         file.map(Self).map_err(|_| Fault::NoLog)
     }
 
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn of(file: File) -> Self {
+        Self(file)
+    }
+
     fn write_out(&self) -> Result<(), Fault> {
         self.0.sync_data().map_err(Fault::log)
     }
