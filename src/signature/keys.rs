@@ -154,8 +154,8 @@ impl HmacKey {
     }
 }
 
-/// Whether two are the same, in a time that does not depend on where they differ. Eight bytes at once, since byte by byte it
-/// would take a twentieth of a verification.
+/// Whether two are the same, in a time that does not depend on where they differ. Eight bytes at once, since a barrier against
+/// the optimizer stands behind each comparison.
 fn is_same(right: &[u8; 32], presented: &[u8; 32]) -> Choice {
     let words = right.as_chunks::<8>().0.iter().zip(presented.as_chunks::<8>().0);
     let difference = words.fold(0, |difference, (right, presented)| {

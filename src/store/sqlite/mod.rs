@@ -32,7 +32,7 @@
 //! share while they have the file open. All three belong together and must lie on a local disk. Keep them where only the
 //! service can read.
 //!
-//! When the log has 16 MiB, a second thread copies it into the file, while calls go on; at its end they may be held up for
+//! When the log has 16 MiB, a third thread copies it into the file, while calls go on; at its end they may be held up for
 //! some 20 milliseconds, so that the log can begin anew. What the disk writes meanwhile slows commits down that wait for it.
 //! Should the log come to have 64 MiB, as when something reads the file for very long or several processes write all the
 //! time, those who commit see to it, which takes them longer.
@@ -74,8 +74,8 @@
 //!
 //! # Memory and speed
 //!
-//! Memory is bounded by the [page cache](SqliteStoreBuilder::page_cache) and what is being answered, whatever is
-//! waiting in the file. A claim looks at the lanes whose turn it is and at the deliveries it takes, through
+//! Memory is bounded by the [page cache](SqliteStoreBuilder::page_cache), 8 MiB of the events that came last, some
+//! thousand webhooks, and what is being answered, whatever is waiting in the file. A claim looks at the lanes whose turn it is and at the deliveries it takes, through
 //! indexes that hold only what waits or is in flight; it costs the same with a million waiting or in history.
 //! History is written at the end of one table; what finds an attempt there by webhook, scope, type or outcome, and the
 //! health figures, are made for a thousand at once. A page reads what it shows and little else, by any one filter, however

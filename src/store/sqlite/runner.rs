@@ -67,10 +67,15 @@ impl Runner {
                 }
             }
             // Should a call have panicked, its transaction is rolled back before the next begins.
-            Self::Inline(inline) => match &mut *inline.lock().unwrap_or_else(PoisonError::into_inner) {
-                Some(inline) => inline.core.carry_out(vec![call]).answer(inline.log.as_ref()),
-                None => refuse(call),
-            },
+            Self::Inline(inline) => {
+                let mut place = inline.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(inline) = &mut *place else {
+                    return refuse(call);
+                };
+                if !inline.core.carry_out(vec![call]).answer(inline.log.as_ref()) {
+                    *place = None; // as with the thread: nothing more can be promised
+                }
+            }
         }
     }
 
@@ -141,7 +146,9 @@ fn serve(mut core: Core, syncer: Option<Syncer>, waiting: Receiver<Message>) {
             let done = core.carry_out(group);
             match &syncer {
                 Some(syncer) => syncer.answer(done),
-                None => done.answer(None),
+                None => {
+                    done.answer(None);
+                }
             }
         }
         if let Some(reply) = close {
@@ -221,17 +228,17 @@ mod tests {
         use crate::store::EncryptionKeys;
         use crate::store::sqlite::connection::{Settings, open_in_memory};
 
-        let log = LogFile::of(std::fs::File::open("/dev/null").unwrap());
-        let (conn, keys) = (
-            open_in_memory(Settings::default()).unwrap(),
-            EncryptionKeys::dangerous_plaintext(),
-        );
-        let store = SqliteStore::builder().store(conn, None, Some(log), keys).unwrap();
-        let now = chrono::DateTime::UNIX_EPOCH;
-        assert_eq!(store.next_due(now).await.unwrap(), None, "it waits for nothing");
-        let promised = store.reserve_numbers(1).await.unwrap_err();
-        assert_eq!(promised.kind(), StoreErrorKind::Unknown);
-        let later = store.reserve_numbers(1).await.unwrap_err();
-        assert_eq!(later.kind(), StoreErrorKind::Closed);
+        for builder in [SqliteStore::builder(), SqliteStore::builder().inline()] {
+            let log = LogFile::of(std::fs::File::open("/dev/null").unwrap());
+            let conn = open_in_memory(Settings::default()).unwrap();
+            let keys = EncryptionKeys::dangerous_plaintext();
+            let store = builder.store(conn, None, Some(log), keys).unwrap();
+            let now = chrono::DateTime::UNIX_EPOCH;
+            assert_eq!(store.next_due(now).await.unwrap(), None, "it waits for nothing");
+            let promised = store.reserve_numbers(1).await.unwrap_err();
+            assert_eq!(promised.kind(), StoreErrorKind::Unknown);
+            let later = store.reserve_numbers(1).await.unwrap_err();
+            assert_eq!(later.kind(), StoreErrorKind::Closed);
+        }
     }
 }

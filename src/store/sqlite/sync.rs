@@ -48,13 +48,14 @@ pub(super) struct Done {
 }
 
 impl Done {
-    /// Answers them, once the disk holds what they hear of.
-    pub(super) fn answer(self, log: Option<&LogFile>) {
+    /// Answers them, once the disk holds what they hear of. Whether it does.
+    pub(super) fn answer(self, log: Option<&LogFile>) -> bool {
         let written = match log.filter(|_| self.promises) {
             Some(log) => log.write_out(),
             None => Ok(()),
         };
         self.answer_with(&written);
+        written.is_ok()
     }
 
     /// Answers those that need not wait for the disk.
@@ -117,7 +118,8 @@ impl Syncer {
             return;
         }
         if !done.promises && self.shared.unanswered.load(Ordering::Acquire) == 0 {
-            return done.answer(None);
+            done.answer(None);
+            return;
         }
         self.shared.unanswered.fetch_add(1, Ordering::AcqRel);
         // Without the thread, it is dropped, and those who wait hear that nobody knows.
@@ -144,14 +146,15 @@ impl Drop for Syncer {
     }
 }
 
-/// While the disk writes, more gathers, and the next time is for all of it.
+/// While the disk writes, more gathers, and the next time is for all of it. Once it has failed it is not asked again: it would
+/// say that it has written what it has, and what was lost before that would be missing all the same.
 fn serve(log: &LogFile, done: &Receiver<Done>, shared: &Shared) {
+    let mut written = Ok(());
     while let Ok(first) = done.recv() {
         let all: Vec<_> = std::iter::once(first).chain(done.try_iter()).collect();
-        let written = match all.iter().any(|done| done.promises) {
-            true => log.write_out(),
-            false => Ok(()),
-        };
+        if written.is_ok() && all.iter().any(|done| done.promises) {
+            written = log.write_out();
+        }
         if written.is_err() {
             shared.has_failed.store(true, Ordering::Release);
         }
