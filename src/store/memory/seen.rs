@@ -9,9 +9,6 @@ use crate::id::Fence;
 use crate::store::{Seen, SeenKey};
 use crate::time::after;
 
-/// How many keys of handled messages are kept by default.
-pub(super) const MOST_DONE: usize = 100_000;
-
 pub(super) struct SeenKeys {
     entries: BTreeMap<SeenKey, Entry>,
     /// Those of messages under way. There are no more of them than are being handled, and were within a lease.
@@ -124,12 +121,6 @@ impl SeenKeys {
         if let Some(entry) = self.entries.remove(key) {
             self.ends(entry.done).remove(&(entry.until, key.clone()));
         }
-    }
-}
-
-impl Default for SeenKeys {
-    fn default() -> Self {
-        Self::keeping(MOST_DONE)
     }
 }
 

@@ -9,10 +9,10 @@ use super::events::{Events, Recorded};
 use super::history::{Kept, Log};
 use super::holds::Holds;
 use super::lanes::{LaneNo, Lanes};
-use super::purge::Over;
+use super::purge::{BareNo, Over};
 use super::row::{Route, Row};
 use crate::delivery::{DeadReason, Event, Fingerprint, LaneRules, State, Target, Webhook};
-use crate::id::{DeliveryId, EventId, Fence, Scope, WebhookId};
+use crate::id::{DeliveryId, Fence, WebhookId};
 use crate::store::holds::moved_with;
 use crate::store::{Enqueued, NewDelivery, NewEvent};
 
@@ -56,8 +56,8 @@ impl From<NewEvent> for Incoming {
 enum Forgettable {
     /// A delivery that ended, and how often it had ended by then: it may have been replayed since.
     Delivery(DeliveryId, u32),
-    /// An event without deliveries, and when it was enqueued: another of that id may have come since.
-    Event(DateTime<Utc>, Scope, EventId),
+    /// An event without deliveries, by its number: another of that id may have come since.
+    Event(BareNo),
 }
 
 impl Book {
@@ -100,9 +100,8 @@ impl Book {
             .map(|delivery| self.add(Arc::clone(&event), delivery, now))
             .collect();
         if ids.is_empty() {
-            self.over.add_bare(&event, now);
-            self.forgettable
-                .push_back(Forgettable::Event(now, event.scope().clone(), event.id().clone()));
+            let no = self.over.add_bare(&event, now);
+            self.forgettable.push_back(Forgettable::Event(no));
         }
         let first = ids.first().copied().unwrap_or(DeliveryId(self.last_id));
         self.events
@@ -219,7 +218,7 @@ impl Book {
         while self.forgettable.len() > self.keep_finals {
             match self.forgettable.pop_front() {
                 None => return,
-                Some(Forgettable::Event(at, scope, event)) => self.forget_bare(at, scope, event),
+                Some(Forgettable::Event(no)) => self.forget_bare(no),
                 Some(Forgettable::Delivery(id, ends)) => self.forget(id, ends),
             }
         }
@@ -237,8 +236,8 @@ impl Book {
     }
 
     /// Forgets an event without deliveries, if it has not been forgotten.
-    fn forget_bare(&mut self, at: DateTime<Utc>, scope: Scope, event: EventId) {
-        if let Some((_, scope, event)) = self.over.take_bare(at, scope, event) {
+    fn forget_bare(&mut self, no: BareNo) {
+        if let Some((scope, event)) = self.over.take_bare(no) {
             self.events.remove(&scope, &event);
         }
     }

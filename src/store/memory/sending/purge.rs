@@ -1,6 +1,6 @@
 //! Removing what is over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -18,10 +18,12 @@ pub(super) struct Over {
     /// Deliveries that are dead, or have lost their bodies.
     others: BTreeSet<(DateTime<Utc>, DeliveryId)>,
     /// Events that were enqueued without deliveries.
-    bare: BTreeSet<BareEvent>,
+    bare: BTreeMap<BareNo, (Scope, EventId)>,
+    last_bare: u64,
 }
 
-type BareEvent = (DateTime<Utc>, Scope, EventId);
+/// When an event without deliveries was enqueued, and a number that rises from one to the next.
+pub(super) type BareNo = (DateTime<Utc>, u64);
 
 impl Over {
     pub(super) fn add(&mut self, id: DeliveryId, state: State, now: DateTime<Utc>) {
@@ -32,12 +34,15 @@ impl Over {
         list.insert((now, id));
     }
 
-    pub(super) fn add_bare(&mut self, event: &Event, now: DateTime<Utc>) {
-        self.bare.insert((now, event.scope().clone(), event.id().clone()));
+    pub(super) fn add_bare(&mut self, event: &Event, now: DateTime<Utc>) -> BareNo {
+        self.last_bare += 1;
+        let no = (now, self.last_bare);
+        self.bare.insert(no, (event.scope().clone(), event.id().clone()));
+        no
     }
 
-    pub(super) fn take_bare(&mut self, at: DateTime<Utc>, scope: Scope, event: EventId) -> Option<BareEvent> {
-        self.bare.take(&(at, scope, event))
+    pub(super) fn take_bare(&mut self, no: BareNo) -> Option<(Scope, EventId)> {
+        self.bare.remove(&no)
     }
 
     pub(super) fn remove(&mut self, id: DeliveryId, ended_at: DateTime<Utc>) {
@@ -126,10 +131,11 @@ impl Book {
     }
 
     fn purge_bare_events(&mut self, before: DateTime<Utc>, left: &mut usize, purged: &mut Purged) {
-        while *left > 0 && self.over.bare.first().is_some_and(|(at, ..)| *at < before) {
-            let Some((_, scope, event)) = self.over.bare.pop_first() else {
-                return;
-            };
+        while *left > 0
+            && let Some(oldest) = self.over.bare.first_entry()
+            && oldest.key().0 < before
+        {
+            let (scope, event) = oldest.remove();
             self.events.remove(&scope, &event);
             *left -= 1;
             purged.events += 1;
@@ -174,4 +180,32 @@ fn first(
 ) -> Vec<(DateTime<Utc>, DeliveryId)> {
     let over = list.iter().take_while(|(ended_at, _)| *ended_at < before);
     over.take(max).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::{Enqueued, NewEvent};
+
+    #[test]
+    fn of_events_enqueued_at_the_same_time_the_first_goes_first_whatever_its_id() {
+        let mut book = Book::keeping(100);
+        let mut enqueue = |book: &mut Book, id: &str| {
+            let event = Arc::new(Event::builder("s", id, "ping").build().unwrap());
+            let deliveries = Vec::new();
+            book.enqueue(NewEvent { event, deliveries }.into(), DateTime::UNIX_EPOCH)
+        };
+        enqueue(&mut book, "9");
+        enqueue(&mut book, "10");
+        let now = DateTime::UNIX_EPOCH + Duration::from_secs(1);
+        let retention = Retention {
+            history: Duration::ZERO,
+            bodies: Duration::ZERO,
+        };
+        assert_eq!(book.purge(&retention, 1, now).events, 1);
+        assert_eq!(enqueue(&mut book, "10"), Enqueued::Duplicate(vec![]));
+        assert_eq!(enqueue(&mut book, "9"), Enqueued::Fresh(vec![]));
+    }
 }
