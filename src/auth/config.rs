@@ -68,6 +68,7 @@ impl AuthConfig {
     }
 
     /// The configuration as bytes for a store to keep. **They hold the secrets.**
+    #[inline]
     pub fn dangerous_to_bytes(&self) -> Vec<u8> {
         let exposed = |secret: &Secret| secret.expose().to_vec();
         let stored = match self {
@@ -113,6 +114,7 @@ impl AuthConfig {
     /// # Errors
     ///
     /// [`AuthConfigError::Unreadable`] for anything else.
+    #[inline]
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, AuthConfigError> {
         let unreadable = |_| AuthConfigError::Unreadable;
         Ok(match serde_json::from_slice(bytes).map_err(unreadable)? {

@@ -72,6 +72,18 @@ impl<T> Maybe<T> {
     }
 }
 
+impl<T: DeserializeOwned> Maybe<T> {
+    pub(super) fn from_raw(raw: RawJson) -> Self {
+        if raw.is_null() {
+            return Self::Null;
+        }
+        match raw.read_again() {
+            Some(value) => Self::Value(value),
+            None => Self::Unexpected(raw),
+        }
+    }
+}
+
 impl<T> Maybe<Vec<T>> {
     /// The elements; none unless there is an array of the announced type.
     pub fn items(&self) -> &[T] {
@@ -98,11 +110,6 @@ impl<T: Serialize> Serialize for Maybe<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Maybe<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = RawJson::deserialize(deserializer)?;
-        Ok(if raw.is_null() {
-            Self::Null
-        } else {
-            raw.read().map_or(Self::Unexpected(raw), Self::Value)
-        })
+        RawJson::deserialize(deserializer).map(Self::from_raw)
     }
 }

@@ -36,6 +36,7 @@
 
 mod decimal;
 mod error;
+mod fields;
 mod id;
 mod maybe;
 mod mixed;
@@ -49,6 +50,7 @@ mod timestamp;
 
 pub use decimal::{Decimal, NotANumber};
 pub use error::{PayloadError, PayloadErrorKind};
+pub(crate) use fields::{Fields, FieldsError, FromFields, ObjectWriter};
 pub use id::OpaqueId;
 pub use maybe::Maybe;
 pub use mixed::{Flag, OneOrMany, TextOrObject};

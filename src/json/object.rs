@@ -53,6 +53,7 @@ macro_rules! wire_object {
 
         impl $(<$param>)? Default for $name $(<$param>)? {
             /// Every field absent.
+            #[inline]
             fn default() -> Self {
                 Self { $($ofield: $crate::json::Maybe::Absent,)* unknown: Default::default() }
             }
@@ -86,82 +87,34 @@ macro_rules! wire_object {
             pub unknown: $crate::json::UnknownFields,
         }
 
+        impl $(<$param: ::serde::de::DeserializeOwned>)? $crate::json::FromFields for $name $(<$param>)? {
+            #[inline]
+            fn from_fields(fields: &mut $crate::json::Fields<'_>) -> Result<Self, $crate::json::FieldsError> {
+                Ok(Self {
+                    $($rfield: fields.required($crate::json::wire_object!(@wire $rfield $($rwire)?))?,)*
+                    $($ofield: fields.optional($crate::json::wire_object!(@wire $ofield $($owire)?)),)*
+                    unknown: fields.rest(),
+                })
+            }
+        }
+
         impl<'de $(, $param: ::serde::de::DeserializeOwned)?> ::serde::Deserialize<'de> for $name $(<$param>)? {
             fn deserialize<De: ::serde::Deserializer<'de>>(deserializer: De) -> Result<Self, De::Error> {
-                struct ObjectVisitor $(<$param>)? (::std::marker::PhantomData<$name $(<$param>)?>);
-
-                impl<'de $(, $param: ::serde::de::DeserializeOwned)?> ::serde::de::Visitor<'de>
-                    for ObjectVisitor $(<$param>)?
-                {
-                    type Value = $name $(<$param>)?;
-
-                    fn expecting(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                        f.write_str(concat!("an object (", stringify!($name), ")"))
-                    }
-
-                    fn visit_map<Ma: ::serde::de::MapAccess<'de>>(
-                        self,
-                        mut object: Ma,
-                    ) -> Result<Self::Value, Ma::Error> {
-                        use ::serde::de::Error;
-                        $(let mut $rfield: Option<$rtype> = None;)*
-                        $(let mut $ofield = <$otype>::Absent;)*
-                        let mut unknown = $crate::json::UnknownFields::default();
-                        while let Some(name) = object.next_key::<String>()? {
-                            match name.as_str() {
-                                $($crate::json::wire_object!(@wire $rfield $($rwire)?) => {
-                                    if $rfield.replace(object.next_value()?).is_some() {
-                                        return Err(Error::custom("a field occurs twice"));
-                                    }
-                                })*
-                                $($crate::json::wire_object!(@wire $ofield $($owire)?) => {
-                                    if !$ofield.is_absent() {
-                                        return Err(Error::custom("a field occurs twice"));
-                                    }
-                                    $ofield = object.next_value()?;
-                                })*
-                                _ => unknown.push(name, object.next_value()?),
-                            }
-                        }
-                        if unknown.has_duplicates() {
-                            return Err(Error::custom("a field occurs twice"));
-                        }
-                        Ok($name {
-                            $($rfield: $rfield.ok_or_else(|| {
-                                Error::missing_field($crate::json::wire_object!(@wire $rfield $($rwire)?))
-                            })?,)*
-                            $($ofield,)*
-                            unknown,
-                        })
-                    }
-                }
-
-                deserializer.deserialize_map(ObjectVisitor(::std::marker::PhantomData))
+                $crate::json::FromFields::read(deserializer)
             }
         }
 
         impl $(<$param: ::serde::Serialize>)? ::serde::Serialize for $name $(<$param>)? {
             fn serialize<Se: ::serde::Serializer>(&self, serializer: Se) -> Result<Se::Ok, Se::Error> {
-                use ::serde::ser::SerializeMap;
-                let mut object = serializer.serialize_map(None)?;
-                $(object.serialize_entry(
-                    $crate::json::wire_object!(@wire $rfield $($rwire)?),
-                    &self.$rfield,
-                )?;)*
-                $(if !self.$ofield.is_absent() {
-                    object.serialize_entry(
-                        $crate::json::wire_object!(@wire $ofield $($owire)?),
-                        &self.$ofield,
-                    )?;
-                })*
-                for (name, value) in self.unknown.iter() {
-                    object.serialize_entry(name, value)?;
-                }
-                object.end()
+                let mut object = $crate::json::ObjectWriter::begin(serializer);
+                $(object.field($crate::json::wire_object!(@wire $rfield $($rwire)?), &self.$rfield);)*
+                $(object.optional($crate::json::wire_object!(@wire $ofield $($owire)?), &self.$ofield);)*
+                object.end(&self.unknown)
             }
         }
 
         impl $(<$param: $crate::json::Survey>)? $crate::json::Survey for $name $(<$param>)? {
+            #[inline]
             fn survey(&self, surveyor: &mut $crate::json::Surveyor) {
                 $(surveyor.enter($crate::json::wire_object!(@wire $rfield $($rwire)?), &self.$rfield);)*
                 $(surveyor.enter($crate::json::wire_object!(@wire $ofield $($owire)?), &self.$ofield);)*

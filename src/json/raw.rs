@@ -3,6 +3,7 @@ use std::hash::{Hash, Hasher};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use super::PayloadError;
@@ -44,6 +45,11 @@ impl RawJson {
     /// [`PayloadError`] if the value is not of that type's shape.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
         super::parse(self.as_str().as_bytes())
+    }
+
+    /// As [`Self::read`], where nobody asks why not. What was read before is one whole value.
+    pub(super) fn read_again<T: DeserializeOwned>(&self) -> Option<T> {
+        T::deserialize(&mut Deserializer::from_slice(self.as_str().as_bytes())).ok()
     }
 
     /// Whether the value is `null`.
@@ -132,16 +138,9 @@ impl UnknownFields {
         }
     }
 
-    /// Adds a field as it is read; [`Self::has_duplicates`] is asked once all are in.
-    pub(crate) fn push(&mut self, name: String, value: RawJson) {
-        self.0.push((name, value));
-    }
-
-    /// Whether a name occurs twice. Sorted, so that a body of a million unknown fields stays cheap to refuse.
-    pub(crate) fn has_duplicates(&self) -> bool {
-        let mut names: Vec<_> = self.0.iter().map(|(name, _)| name).collect();
-        names.sort_unstable();
-        names.windows(2).any(|pair| pair[0] == pair[1])
+    /// As they were read, no name twice.
+    pub(super) fn of(fields: Vec<(String, RawJson)>) -> Self {
+        Self(fields)
     }
 }
 

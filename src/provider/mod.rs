@@ -38,6 +38,7 @@ use crate::delivery::Profiles;
 ///
 /// assert!(provider::profiles().find(&"powens".into()).is_some());
 /// ```
+#[inline]
 pub fn profiles() -> Profiles {
     [truelayer(), truv(), powens(), yodlee(), standard_webhooks()]
         .into_iter()

@@ -53,6 +53,7 @@ impl PowensEvents {
 impl Protocol for PowensEvents {
     type Event = Event;
 
+    #[inline]
     fn read(&self, head: &Parts, body: &Bytes) -> Result<Event, Unreadable> {
         let media_type = head
             .headers
@@ -61,6 +62,7 @@ impl Protocol for PowensEvents {
         Event::parse(&(self.name)(&head.uri), media_type, body).map_err(|_| Unreadable)
     }
 
+    #[inline]
     fn key(&self, _head: &Parts, payload: &Payload<Event>) -> Option<String> {
         payload.known()?.id_webhook_data().map(ToString::to_string)
     }

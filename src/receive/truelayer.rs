@@ -27,11 +27,13 @@ pub struct TrueLayerCallbacks;
 impl Protocol for TrueLayerCallbacks {
     type Event = Callback;
 
+    #[inline]
     fn read(&self, _head: &Parts, body: &Bytes) -> Result<Callback, Unreadable> {
         json::parse(body).map_err(|_| Unreadable)
     }
 
     /// Both, as a JSON array: neither has a form that would leave room for a separator.
+    #[inline]
     fn key(&self, _head: &Parts, payload: &Payload<Callback>) -> Option<String> {
         let callback = payload.known()?;
         serde_json::to_string(&(&callback.task_id, &callback.status)).ok()
@@ -47,10 +49,12 @@ pub struct TrueLayerEvents;
 impl Protocol for TrueLayerEvents {
     type Event = SignedEvent;
 
+    #[inline]
     fn read(&self, _head: &Parts, body: &Bytes) -> Result<SignedEvent, Unreadable> {
         SignedEvent::parse(body).map_err(|_| Unreadable)
     }
 
+    #[inline]
     fn key(&self, _head: &Parts, payload: &Payload<SignedEvent>) -> Option<String> {
         payload.known()?.event_id().map(str::to_owned)
     }

@@ -28,10 +28,12 @@ pub struct TruvEvents;
 impl Protocol for TruvEvents {
     type Event = Event;
 
+    #[inline]
     fn read(&self, _head: &Parts, body: &Bytes) -> Result<Event, Unreadable> {
         Event::parse(body).map_err(|_| Unreadable)
     }
 
+    #[inline]
     fn key(&self, _head: &Parts, payload: &Payload<Event>) -> Option<String> {
         Some(payload.known()?.webhook_id().to_owned())
     }

@@ -30,10 +30,12 @@ pub struct YodleeEvents;
 impl Protocol for YodleeEvents {
     type Event = Event;
 
+    #[inline]
     fn read(&self, _head: &Parts, body: &Bytes) -> Result<Event, Unreadable> {
         Event::parse(body).map_err(|_| Unreadable)
     }
 
+    #[inline]
     fn key(&self, _head: &Parts, payload: &Payload<Event>) -> Option<String> {
         payload.known()?.notification_id().map(str::to_owned)
     }

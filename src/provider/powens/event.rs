@@ -41,6 +41,7 @@ macro_rules! events {
             /// # Errors
             ///
             /// [`PayloadError`] if a JSON body is not JSON, or not an object.
+            #[inline]
             pub fn parse(
                 name: &EventName,
                 media_type: Option<&str>,
@@ -92,6 +93,7 @@ macro_rules! events {
         }
 
         impl Survey for Event {
+            #[inline]
             fn survey(&self, surveyor: &mut Surveyor) {
                 match self {
                     $(Self::$variant(body) => body.survey(surveyor),)+

@@ -13,6 +13,7 @@ impl WebhookLog {
     ///
     /// `id` is the [`RequestId`](crate::delivery::RequestId). Date-times are written as Powens writes them, without a
     /// zone; they are UTC.
+    #[inline]
     pub fn of(entry: &HistoryEntry) -> Self {
         let report = &entry.attempt.report;
         let status = report.outcome.status();
@@ -30,6 +31,7 @@ impl WebhookLog {
     }
 }
 
+#[inline]
 fn id_webhook_data(body: &[u8]) -> Option<OpaqueId> {
     let body = ObjectText::parse(std::str::from_utf8(body).ok()?).ok()?;
     json::parse(body.value("id_webhook_data")?.as_bytes()).ok()

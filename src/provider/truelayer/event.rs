@@ -29,6 +29,7 @@ impl SignedEvent {
     /// # Errors
     ///
     /// [`PayloadError`] if it is not a JSON object with `type` or `event_type`.
+    #[inline]
     pub fn parse(body: &[u8]) -> Result<Self, PayloadError> {
         json::parse(body)
             .map(Self::Payment)

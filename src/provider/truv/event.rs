@@ -29,11 +29,12 @@ macro_rules! events {
             /// # Errors
             ///
             /// [`PayloadError`] if it is not a JSON object with the texts `webhook_id` and `event_type`.
+            #[inline]
             pub fn parse(body: &[u8]) -> Result<Self, PayloadError> {
-                let common: UnknownEvent = json::parse(body)?;
-                Ok(match common.event_type {
+                let which: Which = json::parse(body)?;
+                Ok(match which.event_type {
                     $(EventType::$variant => Self::$variant(json::parse(body)?),)+
-                    EventType::Other(_) => Self::Unknown(Box::new(common)),
+                    EventType::Other(_) => Self::Unknown(json::parse(body)?),
                 })
             }
 
@@ -82,6 +83,7 @@ macro_rules! events {
         }
 
         impl Survey for Event {
+            #[inline]
             fn survey(&self, surveyor: &mut Surveyor) {
                 match self {
                     $(Self::$variant(event) => event.survey(surveyor),)+
@@ -131,6 +133,12 @@ events! {
     BankAccountsCreated(CountChange) = "bank-accounts-created",
     /// The number of bank accounts changed in a refresh.
     BankAccountsUpdated(CountChange) = "bank-accounts-updated",
+}
+
+/// What says which event it is, read before the rest.
+#[derive(Deserialize)]
+struct Which {
+    event_type: EventType,
 }
 
 /// A payload with the fields that every type has in one generation of the pages or another, and its own.

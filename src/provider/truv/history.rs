@@ -51,6 +51,7 @@ impl WebhookRequestRecord {
     /// assert!(record.status_code.is_null());
     /// assert_eq!(record.webhook_payload.value().unwrap().webhook_id(), "7c");
     /// ```
+    #[inline]
     pub fn of(webhook: &Webhook, entry: &HistoryEntry) -> Self {
         let body = entry.body.as_deref().unwrap_or_default();
         let event: Option<UnknownEvent> = json::parse(body).ok();
@@ -77,6 +78,7 @@ fn error_message(outcome: Outcome) -> Option<String> {
 
 impl WebhookRequestPage {
     /// A page of records, with the URLs of the pages before and after it.
+    #[inline]
     pub fn of(
         records: impl IntoIterator<Item = WebhookRequestRecord>,
         previous: Option<UrlText>,

@@ -1,4 +1,4 @@
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{DataUpdates, ProviderAccount};
 use crate::json::{
@@ -99,11 +99,12 @@ macro_rules! events {
             /// # Errors
             ///
             /// [`PayloadError`] if it is not a JSON object with an `event` that has an `info`.
+            #[inline]
             pub fn parse(body: &[u8]) -> Result<Self, PayloadError> {
-                let envelope: Envelope<RawJson> = json::parse(body)?;
-                Ok(match EventName::of_info(&envelope.event.info) {
+                let which: Which = json::parse(body)?;
+                Ok(match EventName::of_info(&which.event.info) {
                     $(EventName::$name => Self::$variant(json::parse(body)?),)+
-                    _ => Self::Unknown(Box::new(envelope)),
+                    _ => Self::Unknown(json::parse(body)?),
                 })
             }
 
@@ -137,6 +138,7 @@ macro_rules! events {
         }
 
         impl Survey for Event {
+            #[inline]
             fn survey(&self, surveyor: &mut Surveyor) {
                 match self {
                     $(Self::$variant(envelope) => envelope.survey(surveyor),)+
@@ -145,6 +147,17 @@ macro_rules! events {
             }
         }
     };
+}
+
+/// What says which event it is, read before the rest.
+#[derive(Deserialize)]
+struct Which {
+    event: Info,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    info: String,
 }
 
 events! {
