@@ -13,10 +13,10 @@ use super::database::Database;
 use super::events::{self, event_columns};
 use super::fault::Fault;
 use super::holds::BUSY;
-use super::lanes::{LOCK_LATER, LaneNo, Lanes, lane_columns};
+use super::lanes::{FRONTS, LOCK_LATER, LaneNo, Lanes, lane_columns};
 use super::registrations::Registered;
 use super::sealer::Sealer;
-use super::transaction::{Columns, Transaction, query};
+use super::transaction::{Columns, Query, Transaction, query};
 use crate::delivery::{AttemptReport, DeadReason, Event, Outcome};
 use crate::id::{DeliveryId, Fence};
 use crate::store::codec::{ceil, floor, instant, limit, optional_instant, state_words, unsigned, whole};
@@ -31,7 +31,7 @@ const BURIED_AT_ONCE: i64 = 32;
 /// to have nothing.
 const ROUNDS: usize = 8;
 
-/// How many transactions a claim makes at most, where others had lanes locked that it has places left for.
+/// How many transactions a claim makes at most, where others have lanes locked.
 const TRIES: usize = 8;
 
 /// What ends a lease is seen by one claim, with the lane locked that it concerns; where that cannot be had, by another.
@@ -77,13 +77,13 @@ const WAIT_FOR_ONE: &str = concat!(
 
 const TURNS: &str = "SELECT nextval('ringback.turns') AS turn FROM generate_series(1, $1::bigint)";
 
-/// The first of each lane, as many as it may give, in the order of the lanes.
+/// The first of each lane, as many as it may give, and the one that is first when these are gone.
 const HEADS: &str = "
     SELECT n.lane, d.*
     FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS n (lane, most, place)
     CROSS JOIN LATERAL (SELECT d.id, d.due, d.rank FROM ringback.deliveries d
         WHERE d.lane = n.lane AND d.state = 'pending' AND d.rank < 9223372036854775807
-        ORDER BY d.rank, d.id LIMIT n.most) d
+        ORDER BY d.rank, d.id LIMIT n.most + 1) d
     ORDER BY n.place, d.rank, d.id";
 
 const NEWEST: &str = "SELECT last_value AS newest FROM ringback.delivery_ids";
@@ -131,39 +131,23 @@ const NEXT_DUE: &str = "
         (SELECT $1::bigint FROM ringback.holds WHERE busy LIMIT 1) AS moves";
 
 impl Database {
-    /// Claims in as many transactions as it takes: where others have lanes locked, it takes the rest first, and then waits
-    /// for one of those at a time.
+    /// Takes of the lanes that nobody has locked. Only where they have nothing to give, it waits for one of the others.
     pub(super) async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claimed>, Fault> {
         let now = whole(request.now);
         if self.was_set_back(now) {
             self.ask_anew(now).await?;
         }
-        let mut claimed = Vec::new();
         let (mut holds_are_seen_to, mut waits) = (false, false);
         for _ in 0..TRIES {
-            let left = request.max - claimed.len();
-            let part = match self
-                .claim_once(request, left, waits, holds_are_seen_to, now)
-                .await
-            {
-                Ok(Some(part)) => part,
-                Ok(None) => {
-                    self.see_to_holds(request.max, now).await?;
-                    holds_are_seen_to = true;
-                    continue;
-                }
-                Err(fault) if claimed.is_empty() => return Err(fault),
-                Err(_) => break, // what was claimed before is committed, and must be told
-            };
-            holds_are_seen_to = true;
-            // After waiting it looks again, since what it waited for may have been taken.
-            waits = part.claimed.is_empty() && !waits;
-            claimed.extend(part.claimed);
-            if claimed.len() >= request.max || !part.passed_over {
-                break;
+            match self.claim_once(request, waits, holds_are_seen_to, now).await? {
+                None => self.see_to_holds(request.max, now).await?,
+                // After waiting it looks again, since what it waited for may have been taken.
+                Some(part) if part.claimed.is_empty() && part.passed_over => waits = !waits,
+                Some(part) => return Ok(part.claimed),
             }
+            holds_are_seen_to = true;
         }
-        Ok(claimed)
+        Ok(Vec::new())
     }
 
     /// Moves something of a hold. Leases that have ended are seen to first, since what was under them may have come to be kept
@@ -184,13 +168,12 @@ impl Database {
     async fn claim_once(
         &self,
         request: &ClaimRequest,
-        max: usize,
         waits: bool,
         holds_are_seen_to: bool,
         now: DateTime<Utc>,
     ) -> Result<Option<Part>, Fault> {
         let mut tx = self.transaction().await?;
-        let mut claim = Claim::new(max, now);
+        let mut claim = Claim::new(request.max, now);
         let passed_over = match waits {
             false => match claim.look(&mut tx).await? {
                 Look {
@@ -229,8 +212,10 @@ impl Database {
             }));
         }
         let sealer = tx.sealer();
-        let [rows, events, webhooks, auths, _] = tx
+        let lease = claim.lease(request);
+        let [_, rows, events, webhooks, auths, _] = tx
             .commit_with([
+                lease.mark(&claim.unmarked),
                 query(BRING, &[taken]),
                 query(EVENTS, &[taken]),
                 query(WEBHOOKS, &[taken]),
@@ -307,6 +292,8 @@ struct Claim {
     max: usize,
     now: DateTime<Utc>,
     taken: Vec<i64>,
+    /// Those of them that are still to be marked as held, which goes along with what is sent next.
+    unmarked: Vec<i64>,
     /// Since when the webhooks of what was taken have had nothing but failures.
     failing_since: HashMap<i64, DateTime<Utc>>,
     /// Whether there are no more lanes ready than those that are known.
@@ -320,6 +307,7 @@ impl Claim {
             max,
             now,
             taken: Vec::new(),
+            unmarked: Vec::new(),
             failing_since: HashMap::new(),
             is_exhaustive: false,
         }
@@ -412,93 +400,105 @@ impl Claim {
         if ready.is_empty() {
             return Ok(false);
         }
-        let (mut givers, mut most) = (Vec::new(), Vec::new());
+        let mut most = Vec::with_capacity(ready.len());
         for (place, no) in ready.iter().enumerate() {
             // No share is larger than what there is if all before it give nothing.
             let share = limit(left.div_ceil(ready.len() - place));
             let waiting = self.lanes.look(*no)?;
-            let allowance = waiting.lane.allowance(waiting.in_flight, self.now);
-            if !waiting.doomed && allowance > 0 {
-                givers.push(*no);
-                most.push(share.min(allowance.into()));
-            }
+            let allowance = match waiting.doomed {
+                true => 0,
+                false => waiting.lane.allowance(waiting.in_flight, self.now),
+            };
+            most.push(share.min(allowance.into()));
         }
-        let [turns, heads] = tx
-            .run([
-                query(TURNS, &[&limit(ready.len())]),
-                query(HEADS, &[&givers, &most]),
-            ])
-            .await?;
-        let mut due: HashMap<LaneNo, Vec<i64>> = HashMap::new();
-        for row in &heads {
-            // In a strict lane there is one; in others they come in the order in which they are due.
-            if row.read::<i64>("due")? <= floor(self.now) {
-                due.entry(row.read("lane")?).or_default().push(row.read("id")?);
-            }
-        }
+        let lease = self.lease(request);
+        let mut queries = match self.unmarked.is_empty() {
+            true => Vec::new(),
+            false => vec![lease.mark(&self.unmarked)],
+        };
+        let places = limit(ready.len());
+        queries.extend([query(TURNS, &[&places]), query(HEADS, &[&ready, &most])]);
+        let mut rows = tx.run_all(queries).await?;
+        let heads = rows.pop().unwrap_or_default();
+        let turns = rows.pop().unwrap_or_default();
+        self.unmarked.clear();
+        let mut heads = Head::read_all(&heads)?;
         let before = self.taken.len();
         let mut buried = Vec::new();
-        for (place, no) in ready.iter().enumerate() {
+        for ((place, no), most) in ready.iter().enumerate().zip(most) {
+            let heads = heads.remove(no).unwrap_or_default();
             let share = (self.max - self.taken.len()).div_ceil(ready.len() - place);
             let is_served = if self.lanes.look(*no)?.doomed {
                 buried.push(*no);
                 self.lanes.get(*no)?;
                 true
             } else {
-                self.take(tx, *no, share, due.get(no).map_or(&[], Vec::as_slice))
-                    .await?
-                    > 0
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                self.take(tx, *no, share, &heads, most).await? > 0
             };
             if is_served && let Some(turn) = turns.get(place) {
                 let turn = turn.read("turn")?;
                 self.lanes.get(*no)?.served(turn);
             }
         }
-        let taken = self.taken.get(before..).unwrap_or_default().to_vec();
-        let lease_ends = ceil(after(self.now, request.lease));
-        let [_, _, fronts] = tx
-            .run([
-                query(
-                    TAKE,
-                    &[&taken, &request.holder.as_str(), &floor(self.now), &lease_ends],
-                ),
-                query(
-                    BURY,
-                    &[
-                        &buried,
-                        &DeadReason::WebhookDeleted.as_str(),
-                        &BURIED_AT_ONCE,
-                        &floor(self.now),
-                    ],
-                ),
-                Lanes::fronts(&ready),
-            ])
-            .await?;
-        self.lanes.place_by(tx, &fronts).await?;
+        self.unmarked.extend(self.taken.iter().skip(before));
+        self.lanes.place_known();
+        let unplaced = self.lanes.unplaced();
+        if !unplaced.is_empty() {
+            let reason = DeadReason::WebhookDeleted.as_str();
+            let now = floor(self.now);
+            let [_, _, fronts] = tx
+                .run([
+                    lease.mark(&self.unmarked),
+                    query(BURY, &[&buried, &reason, &BURIED_AT_ONCE, &now]),
+                    query(FRONTS, &[&unplaced]),
+                ])
+                .await?;
+            self.unmarked.clear();
+            self.lanes.place_by(tx, &fronts).await?;
+        }
         Ok(true)
     }
 
-    /// Takes from one lane what is due and allowed, at most `share` of it. How many.
+    fn lease(&self, request: &ClaimRequest) -> Lease {
+        Lease {
+            holder: request.holder.to_string(),
+            from: floor(self.now),
+            until: ceil(after(self.now, request.lease)),
+        }
+    }
+
+    /// Takes from one lane what is due and allowed, at most `share` of it. How many. Of `heads`, it may have the first `most`.
     async fn take(
         &mut self,
         tx: &mut Transaction<'_>,
         no: LaneNo,
         share: usize,
-        due: &[i64],
+        heads: &[Head],
+        most: usize,
     ) -> Result<u32, Fault> {
         let waiting = self.lanes.look(no)?;
+        let has_runs = waiting.runs.is_some();
         let allowance = waiting.lane.allowance(waiting.in_flight, self.now);
-        let most = usize::try_from(allowance).unwrap_or(usize::MAX).min(share);
+        let allowed = usize::try_from(allowance).unwrap_or(usize::MAX).min(share);
         let before = self.taken.len();
-        if most > 0 && waiting.runs.is_some() {
+        if allowed > 0 && has_runs {
             let newest = tx.query(NEWEST, &[]).await?;
             let newest = newest.first().map_or(Ok(0), |row| row.read("newest"))?;
             self.taken
                 .extend(self.lanes.take_for_run(tx, no, DeliveryId(newest)).await?);
         }
-        let left = most - (self.taken.len() - before);
-        self.taken.extend(due.iter().take(left));
+        let left = allowed - (self.taken.len() - before);
+        let now = floor(self.now);
+        // In a strict lane it may have one; in others they come in the order in which they are due.
+        let due = heads.iter().take(most).filter(|head| head.due <= now);
+        self.taken.extend(due.take(left).map(|head| head.id));
         let taken = self.taken.get(before..).unwrap_or_default();
+        if !has_runs {
+            let first = heads.iter().find(|head| !taken.contains(&head.id));
+            self.lanes
+                .note_first(no, first.map(|head| (head.rank, DeliveryId(head.id), head.due)));
+        }
         let count = unsigned(limit(taken.len()), "in_flight")?;
         if let Some(since) = self.lanes.look(no)?.failing_since {
             self.failing_since.extend(taken.iter().map(|id| (*id, since)));
@@ -515,6 +515,42 @@ impl Claim {
         self.lanes.add(&more)?;
         self.is_exhaustive = more.len() < max;
         Ok(self.lanes.ready(max))
+    }
+}
+
+/// What is first in a lane.
+struct Head {
+    id: i64,
+    due: i64,
+    rank: i64,
+}
+
+impl Head {
+    /// Those of each lane, in their order.
+    fn read_all(rows: &[Row]) -> Result<HashMap<LaneNo, Vec<Self>>, Fault> {
+        let mut heads: HashMap<LaneNo, Vec<Self>> = HashMap::new();
+        for row in rows {
+            heads.entry(row.read("lane")?).or_default().push(Self {
+                id: row.read("id")?,
+                due: row.read("due")?,
+                rank: row.read("rank")?,
+            });
+        }
+        Ok(heads)
+    }
+}
+
+/// Under which deliveries are held.
+struct Lease {
+    holder: String,
+    from: i64,
+    until: i64,
+}
+
+impl Lease {
+    /// The statement that marks deliveries as held.
+    fn mark<'a>(&'a self, deliveries: &'a Vec<i64>) -> Query<'a> {
+        query(TAKE, &[deliveries, &self.holder, &self.from, &self.until])
     }
 }
 

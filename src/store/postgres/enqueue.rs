@@ -11,7 +11,7 @@ use super::database::Database;
 use super::events::NewEvents;
 use super::fault::Fault;
 use super::holds::{BUSY, SHARE_BY_SUBJECT};
-use super::lanes::{LOCK_BY_KEY, LaneNo, Lanes, NewLanes};
+use super::lanes::{Changes, FRONTS, FRONTS_BY_KEY, LOCK_BY_KEY, LaneNo, Lanes, NewLanes};
 use super::sealer::Sealer;
 use super::transaction::{Columns, Query, Transaction, query};
 use crate::delivery::{DeadReason, Event, Fingerprint, LaneKey, LaneRules, State, Target};
@@ -42,6 +42,9 @@ const INSERT: &str = "
             $8::text[], $9::boolean[], $10::bigint[])
         WITH ORDINALITY AS n (event, lane, state, reason, rank, due, own, webhook, test, held_by, place)
     ORDER BY place RETURNING id";
+
+/// In place of an id that is drawn later: greater than all that wait in the lane.
+const YET_TO_COME: DeliveryId = DeliveryId(i64::MAX);
 
 /// An event to take in, with what can be worked out before there is a connection.
 pub(super) struct Prepared {
@@ -91,13 +94,6 @@ pub(super) struct TakenIn {
     pub(super) sooner: bool,
 }
 
-/// What became of one event that was the first of its key.
-struct Became {
-    fingerprint: Fingerprint,
-    deliveries: Vec<DeliveryId>,
-    is_fresh: bool,
-}
-
 impl Database {
     /// Takes in events and commits. The answers, and whether there is work to do.
     pub(super) async fn enqueue(
@@ -106,9 +102,13 @@ impl Database {
         now: DateTime<Utc>,
     ) -> Result<(Vec<Enqueued>, bool), Fault> {
         let mut tx = self.transaction().await?;
-        let TakenIn { answers, sooner } = take_in(&mut tx, events).await?;
-        let [busy] = tx.commit_with([query(BUSY, &[])]).await?;
-        let moved = !busy.is_empty() && self.move_more(events, now).await;
+        let taking = Taking::start(&mut tx, events).await?;
+        let mut queries = taking.writes();
+        queries.push(query(BUSY, &[]));
+        let mut rows = tx.commit_all(queries).await?;
+        let is_busy = rows.pop().is_some_and(|busy| !busy.is_empty());
+        let TakenIn { answers, sooner } = taking.end(&rows)?;
+        let moved = is_busy && self.move_more(events, now).await;
         Ok((answers, sooner | moved))
     }
 
@@ -127,85 +127,100 @@ impl Database {
 
 /// Takes in events, in a transaction that goes on.
 pub(super) async fn take_in(tx: &mut Transaction<'_>, events: &[Prepared]) -> Result<TakenIn, Fault> {
-    // Of copies in one batch, the first is the event.
-    let mut first: HashMap<EventKey<'_>, usize> = HashMap::new();
-    for (at, new) in events.iter().enumerate() {
-        first.entry(new.key()).or_insert(at);
-    }
-    let is_first = |at: usize, new: &Prepared| first.get(&new.key()) == Some(&at);
-    let each = || events.iter().enumerate();
-    let firsts: Vec<_> = each()
-        .filter(|(at, new)| is_first(*at, new))
-        .map(|(_, new)| new)
-        .collect();
-    let (became, sooner) = take_in_each(tx, &firsts).await?;
-    let answers = each().map(|(at, new)| {
-        let became = became.get(&new.key()).ok_or(Fault::Unreadable("event_id"))?;
-        let deliveries = || became.deliveries.clone();
-        Ok(match became.fingerprint == new.fingerprint {
-            _ if became.is_fresh && is_first(at, new) => Enqueued::Fresh(deliveries()),
-            true => Enqueued::Duplicate(deliveries()),
-            false => Enqueued::Conflict,
-        })
-    });
-    let answers = answers.collect::<Result<_, Fault>>()?;
-    Ok(TakenIn { answers, sooner })
+    let taking = Taking::start(tx, events).await?;
+    let rows = tx.run_all(taking.writes()).await?;
+    taking.end(&rows)
 }
 
-/// Takes in events of which no two have the same key. First the events: should another transaction be about to take in the
-/// same ones, it is waited for before any lane is locked.
-async fn take_in_each<'e>(
-    tx: &mut Transaction<'_>,
-    events: &[&'e Prepared],
-) -> Result<(HashMap<EventKey<'e>, Became>, bool), Fault> {
-    let sealer = tx.sealer();
-    let now = events.iter().map(|new| new.now).max().unwrap_or_default();
-    let columns = NewEvents::of(&sealer, events)?;
-    let wanted = Wanted::of(events);
-    let subjects = events
-        .iter()
-        .filter_map(|new| Some((new.key().0, new.event.subject()?.as_str())));
-    let (held_scopes, held_names): (Vec<_>, Vec<_>) = subjects.unzip();
-    let [inserted, held, _, locked, scopes] = tx
-        .run([
-            columns.insert(),
-            query(SHARE_BY_SUBJECT, &[&held_scopes, &held_names]),
-            wanted.new.insert(),
-            query(LOCK_BY_KEY, &[&wanted.keys]),
-            query(SCOPES, &[&wanted.webhooks]),
-        ])
-        .await?;
-    let mut lanes = Lanes::new(now);
-    lanes.add(&locked)?;
-    let scopes: HashMap<&str, &str> = scopes
-        .iter()
-        .map(|row| Ok((row.read("id")?, row.read("scope")?)))
-        .collect::<Result<_, Fault>>()?;
-    let fresh: HashMap<EventKey<'_>, i64> = inserted
-        .iter()
-        .map(|row| Ok(((row.read("scope")?, row.read("event_id")?), row.read("id")?)))
-        .collect::<Result<_, Fault>>()?;
+/// Events that are being taken in: what they need is locked and worked out, and is written last, so that whoever waits for
+/// a lane waits as short as can be.
+struct Taking<'e> {
+    events: &'e [Prepared],
+    /// Where the first of each key is; of copies in one batch, it is the event.
+    first: HashMap<EventKey<'e>, usize>,
+    /// The rows of events that were not there.
+    fresh: HashMap<EventKey<'e>, i64>,
+    known: HashMap<EventKey<'e>, Known>,
+    deliveries: NewDeliveries<'e>,
+    /// Those of the deliveries, where they had to be written before the rest.
+    ids: Option<Vec<i64>>,
+    contents: NewContents<'e>,
+    changes: Changes,
+    sooner: bool,
+}
 
-    let held: HashMap<EventKey<'_>, HoldNo> = held
-        .iter()
-        .map(|row| Ok(((row.read("scope")?, row.read("name")?), row.read("id")?)))
-        .collect::<Result<_, Fault>>()?;
+/// An event that was there already.
+struct Known {
+    fingerprint: Fingerprint,
+    deliveries: Vec<DeliveryId>,
+}
 
-    // A lane goes by the call that came into it last.
-    let mut calls = HashMap::new();
-    let mut rows = NewDeliveries::default();
-    for new in events {
-        if fresh.contains_key(&new.key()) {
+impl<'e> Taking<'e> {
+    /// First the events: should another transaction be about to take in the same ones, it is waited for before any lane is
+    /// locked.
+    async fn start(tx: &mut Transaction<'_>, events: &'e [Prepared]) -> Result<Self, Fault> {
+        let mut first: HashMap<EventKey<'_>, usize> = HashMap::new();
+        for (at, new) in events.iter().enumerate() {
+            first.entry(new.key()).or_insert(at);
+        }
+        let firsts = events.iter().enumerate();
+        let firsts: Vec<_> = firsts
+            .filter(|(at, new)| first.get(&new.key()) == Some(at))
+            .map(|(_, new)| new)
+            .collect();
+        let sealer = tx.sealer();
+        let now = firsts.iter().map(|new| new.now).max().unwrap_or_default();
+        let columns = NewEvents::of(&sealer, &firsts)?;
+        let wanted = Wanted::of(&firsts);
+        let subjects = firsts
+            .iter()
+            .filter_map(|new| Some((new.key().0, new.event.subject()?.as_str())));
+        let (held_scopes, held_names): (Vec<_>, Vec<_>) = subjects.unzip();
+        let [inserted, held, _, locked, fronts, scopes] = tx
+            .run([
+                columns.insert(),
+                query(SHARE_BY_SUBJECT, &[&held_scopes, &held_names]),
+                wanted.new.insert(),
+                query(LOCK_BY_KEY, &[&wanted.keys]),
+                query(FRONTS_BY_KEY, &[&wanted.keys]),
+                query(SCOPES, &[&wanted.webhooks]),
+            ])
+            .await?;
+        let mut lanes = Lanes::new(now);
+        lanes.add(&locked)?;
+        lanes.note_fronts(&fronts)?;
+        let scopes: HashMap<&str, &str> = scopes
+            .iter()
+            .map(|row| Ok((row.read("id")?, row.read("scope")?)))
+            .collect::<Result<_, Fault>>()?;
+        let held: HashMap<EventKey<'_>, HoldNo> = held
+            .iter()
+            .map(|row| Ok(((row.read("scope")?, row.read("name")?), row.read("id")?)))
+            .collect::<Result<_, Fault>>()?;
+        let inserted: HashMap<EventKey<'_>, i64> = inserted
+            .iter()
+            .map(|row| Ok(((row.read("scope")?, row.read("event_id")?), row.read("id")?)))
+            .collect::<Result<_, Fault>>()?;
+        let fresh: HashMap<EventKey<'e>, i64> = firsts
+            .iter()
+            .filter_map(|new| Some((new.key(), *inserted.get(&new.key())?)))
+            .collect();
+
+        // A lane goes by the call that came into it last.
+        let mut calls = HashMap::new();
+        for new in firsts.iter().filter(|new| fresh.contains_key(&new.key())) {
             calls.extend(new.calls());
         }
-    }
-    for (key, rules) in calls {
-        if let Some(no) = lanes.find(&key) {
-            lanes.change(tx, no, rules).await?;
+        for (key, rules) in calls {
+            if let Some(no) = lanes.find(&key) {
+                lanes.change(tx, no, rules).await?;
+            }
         }
-    }
-    for new in events {
-        if let Some(event) = fresh.get(&new.key()) {
+        let mut deliveries = NewDeliveries::default();
+        for new in &firsts {
+            let Some(event) = fresh.get(&new.key()) else {
+                continue;
+            };
             for delivery in &new.deliveries {
                 let is_for_it = match delivery.target.webhook() {
                     Some(id) => scopes.get(id.as_str()) == Some(&new.event.scope().as_str()),
@@ -214,59 +229,119 @@ async fn take_in_each<'e>(
                 let lane = lanes.find(&delivery.target.lane()).filter(|_| is_for_it);
                 let subject = new.event.subject().map(|subject| (new.key().0, subject.as_str()));
                 let hold = subject.and_then(|subject| held.get(&subject)).copied();
-                rows.push(*event, delivery, lane, hold, new.now, &mut lanes)?;
+                deliveries.push(*event, delivery, lane, hold, new.now, &mut lanes)?;
             }
         }
-    }
-    let known: Vec<_> = events
-        .iter()
-        .map(|new| new.key())
-        .filter(|key| !fresh.contains_key(key))
-        .collect();
-    let (known_scopes, known_ids): (Vec<_>, Vec<_>) = known.into_iter().unzip();
-    let touched = lanes.numbers();
-    let [ids, known, fronts] = tx
-        .run([
-            rows.insert(),
-            query(KNOWN, &[&known_scopes, &known_ids]),
-            Lanes::fronts(&touched),
-        ])
-        .await?;
-    lanes.place_by(tx, &fronts).await?;
-    let ids: Vec<i64> = ids.iter().map(|row| row.read("id")).collect::<Result<_, _>>()?;
-    let contents = NewContents::of(&sealer, &ids, &rows.deliveries)?;
-    let (changes, sooner) = lanes.changes()?;
-    tx.run([contents.insert(), changes.write()]).await?;
-
-    let mut became = HashMap::new();
-    let mut ids = ids.into_iter().map(DeliveryId);
-    for new in events.iter().filter(|new| fresh.contains_key(&new.key())) {
-        let fresh = Became {
-            fingerprint: new.fingerprint,
-            deliveries: ids.by_ref().take(new.deliveries.len()).collect(),
-            is_fresh: true,
-        };
-        became.insert(new.key(), fresh);
-    }
-    let known: HashMap<EventKey<'_>, &Row> = known
-        .iter()
-        .map(|row| Ok(((row.read("scope")?, row.read("event_id")?), row)))
-        .collect::<Result<_, Fault>>()?;
-    for new in events {
-        if let Some(row) = known.get(&new.key()) {
-            became.insert(new.key(), read_known(&sealer, row)?);
+        let keys = firsts.iter().map(|new| new.key());
+        let known = Known::read_all(tx, keys.filter(|key| !fresh.contains_key(key)).collect()).await?;
+        lanes.place_known();
+        let unplaced = lanes.unplaced();
+        let mut ids = None;
+        if !unplaced.is_empty() || deliveries.any_has_its_own() {
+            let [inserted, fronts] = tx.run([deliveries.insert(), query(FRONTS, &[&unplaced])]).await?;
+            lanes.place_by(tx, &fronts).await?;
+            ids = Some(read_ids(&inserted)?);
         }
+        let contents = NewContents::of(
+            &sealer,
+            ids.as_deref().unwrap_or_default(),
+            &deliveries.deliveries,
+        )?;
+        let (changes, sooner) = lanes.changes()?;
+        Ok(Self {
+            events,
+            first,
+            fresh,
+            known,
+            deliveries,
+            ids,
+            contents,
+            changes,
+            sooner,
+        })
     }
-    Ok((became, sooner))
+
+    /// What is still to be written. [`end`](Self::end) wants what the server answers.
+    fn writes(&self) -> Vec<Query<'_>> {
+        vec![
+            match self.ids {
+                None => self.deliveries.insert(),
+                Some(_) => self.contents.insert(),
+            },
+            self.changes.write(),
+        ]
+    }
+
+    fn end(self, rows: &[Vec<Row>]) -> Result<TakenIn, Fault> {
+        let ids = match self.ids {
+            None => read_ids(rows.first().map_or(&[], Vec::as_slice))?,
+            Some(ids) => ids,
+        };
+        let mut ids = ids.into_iter().map(DeliveryId);
+        let mut fresh: HashMap<EventKey<'_>, Vec<DeliveryId>> = HashMap::new();
+        let mut answers = Vec::with_capacity(self.events.len());
+        for (at, new) in self.events.iter().enumerate() {
+            let key = new.key();
+            let is_first = self.first.get(&key) == Some(&at);
+            answers.push(if is_first && self.fresh.contains_key(&key) {
+                let deliveries: Vec<_> = ids.by_ref().take(new.deliveries.len()).collect();
+                fresh.insert(key, deliveries.clone());
+                Enqueued::Fresh(deliveries)
+            } else {
+                let (fingerprint, deliveries) = match (self.known.get(&key), fresh.get(&key)) {
+                    (Some(known), _) => (known.fingerprint, &known.deliveries),
+                    (None, Some(deliveries)) => {
+                        let first = self.first.get(&key).and_then(|first| self.events.get(*first));
+                        let first = first.ok_or(Fault::Unreadable("event_id"))?;
+                        (first.fingerprint, deliveries)
+                    }
+                    (None, None) => return Err(Fault::Unreadable("event_id")),
+                };
+                match fingerprint == new.fingerprint {
+                    true => Enqueued::Duplicate(deliveries.clone()),
+                    false => Enqueued::Conflict,
+                }
+            });
+        }
+        Ok(TakenIn {
+            answers,
+            sooner: self.sooner,
+        })
+    }
 }
 
-fn read_known(sealer: &Sealer, row: &Row) -> Result<Became, Fault> {
-    let deliveries = row.read::<Vec<i64>>("deliveries")?.into_iter().map(DeliveryId);
-    Ok(Became {
-        fingerprint: super::events::read_fingerprint(sealer, row)?,
-        deliveries: deliveries.collect(),
-        is_fresh: false,
-    })
+impl Known {
+    async fn read_all<'e>(
+        tx: &mut Transaction<'_>,
+        keys: Vec<EventKey<'e>>,
+    ) -> Result<HashMap<EventKey<'e>, Self>, Fault> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let (scopes, ids): (Vec<_>, Vec<_>) = keys.iter().copied().unzip();
+        let rows = tx.query(KNOWN, &[&scopes, &ids]).await?;
+        let rows: HashMap<EventKey<'_>, &Row> = rows
+            .iter()
+            .map(|row| Ok(((row.read("scope")?, row.read("event_id")?), row)))
+            .collect::<Result<_, Fault>>()?;
+        let sealer = tx.sealer();
+        let known = keys.into_iter().filter_map(|key| Some((key, *rows.get(&key)?)));
+        known
+            .map(|(key, row)| Ok((key, Self::read(&sealer, row)?)))
+            .collect()
+    }
+
+    fn read(sealer: &Sealer, row: &Row) -> Result<Self, Fault> {
+        let deliveries = row.read::<Vec<i64>>("deliveries")?.into_iter().map(DeliveryId);
+        Ok(Self {
+            deliveries: deliveries.collect(),
+            fingerprint: super::events::read_fingerprint(sealer, row)?,
+        })
+    }
+}
+
+fn read_ids(rows: &[Row]) -> Result<Vec<i64>, Fault> {
+    rows.iter().map(|row| row.read("id")).collect()
 }
 
 /// What new deliveries want of lanes.
@@ -349,7 +424,11 @@ impl<'a> NewDeliveries<'a> {
         };
         let (state, rank) = match lane {
             Some(_) if hold.is_some() => (State::Held, due),
-            Some(lane) => (State::Pending, lanes.get(lane)?.waits_until(due).rank),
+            Some(lane) => {
+                let waits = lanes.get(lane)?.waits_until(due);
+                lanes.join(lane, YET_TO_COME, waits);
+                (State::Pending, waits.rank)
+            }
             None => (State::Dead(DeadReason::WebhookDeleted), due),
         };
         let (word, reason) = state_words(state);
@@ -366,6 +445,11 @@ impl<'a> NewDeliveries<'a> {
         self.webhook.push(new.target.webhook().map(WebhookId::as_str));
         self.test.push(new.target.is_test());
         Ok(())
+    }
+
+    /// Whether any has contents of its own, which are written with its id.
+    fn any_has_its_own(&self) -> bool {
+        self.own.contains(&true)
     }
 
     fn insert(&self) -> Query<'_> {

@@ -13,11 +13,11 @@ use tokio_postgres::Row;
 
 use super::fault::Fault;
 use super::transaction::{Columns, Query, Transaction, query};
-use crate::delivery::{Lane, LaneKey, LaneRules, Limits, Order, Rate, Runs};
+use crate::delivery::{Lane, LaneKey, LaneRules, Limits, Order, Rate, Runs, State};
 use crate::id::{DeliveryId, WebhookId};
 use crate::store::codec::{ceil, floor, nanos, optional_instant, unsigned};
 use crate::store::waiting::{
-    AWAITS_RUN, Front, HoldNo, Place, Waiting, number_column, pace_column, pace_read,
+    AWAITS_RUN, Front, HoldNo, Place, Waiting, Waits, number_column, pace_column, pace_read,
 };
 
 /// A lane's row id. They rise in the order in which lanes were opened.
@@ -85,13 +85,28 @@ const RERANK: &str = "
 
 const DOOM: &str = "UPDATE ringback.lanes SET key = NULL WHERE id = $1";
 
-const FRONTS: &str = "
-    SELECT l.id, f.rank, f.due,
-        EXISTS (SELECT FROM ringback.deliveries d
-            WHERE d.lane = l.id AND d.state = 'pending' AND d.rank = 9223372036854775807) AS anything_awaits
-    FROM unnest($1::bigint[]) AS l (id)
-    LEFT JOIN LATERAL (SELECT d.rank, d.due FROM ringback.deliveries d
-        WHERE d.lane = l.id AND d.state = 'pending' ORDER BY d.rank, d.id LIMIT 1) f ON TRUE";
+/// What is foremost of what waits in each of some lanes.
+macro_rules! fronts_of {
+    ($lanes:literal) => {
+        concat!(
+            "SELECT l.id, f.id AS first, f.rank, f.due,
+                EXISTS (SELECT FROM ringback.deliveries d
+                    WHERE d.lane = l.id AND d.state = 'pending' AND d.rank = 9223372036854775807) AS anything_awaits
+             FROM ",
+            $lanes,
+            " LEFT JOIN LATERAL (SELECT d.id, d.rank, d.due FROM ringback.deliveries d
+                WHERE d.lane = l.id AND d.state = 'pending' ORDER BY d.rank, d.id LIMIT 1) f ON TRUE"
+        )
+    };
+}
+
+pub(super) const FRONTS: &str = fronts_of!("unnest($1::bigint[]) AS l (id)");
+
+pub(super) const FRONTS_BY_KEY: &str =
+    fronts_of!("(SELECT id FROM ringback.lanes WHERE key = ANY($1::text[])) AS l");
+
+pub(super) const FRONTS_BY_DELIVERY: &str =
+    fronts_of!("(SELECT DISTINCT lane AS id FROM ringback.deliveries WHERE id = ANY($1::bigint[])) AS l");
 
 const NEXT_OF_RUN: &str = "
     SELECT id FROM ringback.deliveries
@@ -121,6 +136,17 @@ pub(super) struct Lanes {
 struct Touched {
     stored: Waiting,
     waiting: Waiting,
+    /// What waits in it, as far as that is known: as it was read, and with what this call has added.
+    front: Option<Foremost>,
+}
+
+/// What is foremost in a lane.
+#[derive(Debug, Clone, Copy)]
+struct Foremost {
+    /// Of what is pending, the rank, the id and the due time.
+    first: Option<(i64, DeliveryId, i64)>,
+    /// Whether any awaits a run.
+    anything_awaits: bool,
 }
 
 impl Lanes {
@@ -147,7 +173,15 @@ impl Lanes {
             }
             let waiting = read(row)?;
             let stored = waiting.clone();
-            self.touched.insert(no, Touched { stored, waiting });
+            let front = None;
+            self.touched.insert(
+                no,
+                Touched {
+                    stored,
+                    waiting,
+                    front,
+                },
+            );
         }
         Ok(added)
     }
@@ -199,6 +233,7 @@ impl Lanes {
         let is_strict = rules.order == Order::Strict;
         if lane.order != rules.order || (had_runs && rules.flusher.is_none()) {
             tx.query(RERANK, &[&no, &is_strict]).await?;
+            self.know(no, None);
         }
         if (lane.limits, lane.order, lane.enabled) != (rules.limits, rules.order, rules.enabled) {
             let new = Columned::of(&rules);
@@ -239,6 +274,66 @@ impl Lanes {
         ready.into_iter().take(max).map(|(_, no)| no).collect()
     }
 
+    /// Takes note of what waits in lanes, which was read with them locked.
+    pub(super) fn note_fronts(&mut self, rows: &[Row]) -> Result<(), Fault> {
+        for row in rows {
+            self.know(row.read("id")?, Some(Foremost::read(row)?));
+        }
+        Ok(())
+    }
+
+    /// Takes note of what is first in a lane without runs, or that nothing is.
+    pub(super) fn note_first(&mut self, no: LaneNo, first: Option<(i64, DeliveryId, i64)>) {
+        let anything_awaits = false;
+        self.know(
+            no,
+            Some(Foremost {
+                first,
+                anything_awaits,
+            }),
+        );
+    }
+
+    fn know(&mut self, no: LaneNo, front: Option<Foremost>) {
+        if let Some(touched) = self.touched.get_mut(&no) {
+            touched.front = front;
+        }
+    }
+
+    /// A delivery is to wait in a lane.
+    pub(super) fn join(&mut self, no: LaneNo, id: DeliveryId, waits: Waits) {
+        let front = self
+            .touched
+            .get_mut(&no)
+            .and_then(|touched| touched.front.as_mut());
+        if let (Some(front), State::Pending) = (front, waits.state) {
+            front.anything_awaits |= waits.rank == AWAITS_RUN;
+            if front
+                .first
+                .is_none_or(|(rank, first, _)| (waits.rank, id) < (rank, first))
+            {
+                front.first = Some((waits.rank, id, waits.due));
+            }
+        }
+    }
+
+    /// Puts lanes that were changed where they belong in the queue, as far as that follows from what is known. Of those with
+    /// runs it does not, and they are to be asked once all is written.
+    pub(super) fn place_known(&mut self) {
+        let now = self.now;
+        let touched = &mut self.touched;
+        self.unplaced.retain(|no| {
+            let Some(touched) = touched.get_mut(no) else {
+                return true;
+            };
+            let front = touched.front.filter(|_| touched.waiting.runs.is_none());
+            if let Some(front) = front {
+                touched.waiting.put(front.with_window(false), now);
+            }
+            front.is_none()
+        });
+    }
+
     /// Puts each lane that was changed where it belongs in the queue.
     pub(super) async fn place(&mut self, tx: &mut Transaction<'_>) -> Result<(), Fault> {
         let numbers = self.unplaced();
@@ -254,24 +349,12 @@ impl Lanes {
         self.unplaced.iter().copied().collect()
     }
 
-    /// The statement whose rows [`place_by`](Self::place_by) wants, for whoever sends it along with others.
-    pub(super) fn fronts<'a>(numbers: &'a Vec<LaneNo>) -> Query<'a> {
-        query(FRONTS, &[numbers])
-    }
-
+    /// Puts lanes where they belong by rows of [`FRONTS`], read when all was written.
     pub(super) async fn place_by(&mut self, tx: &mut Transaction<'_>, fronts: &[Row]) -> Result<(), Fault> {
         for row in fronts {
             let no = row.read("id")?;
             let window_has_any = self.next_of_run(tx, no).await?.is_some();
-            let first = match (row.read::<Option<i64>>("rank")?, row.read::<Option<i64>>("due")?) {
-                (Some(rank), Some(due)) => Some((rank, due)),
-                _ => None,
-            };
-            let front = Front {
-                first,
-                anything_awaits: row.read("anything_awaits")?,
-                window_has_any,
-            };
+            let front = Foremost::read(row)?.with_window(window_has_any);
             let now = self.now;
             self.get(no)?.put(front, now);
             self.unplaced.remove(&no);
@@ -328,7 +411,7 @@ impl Lanes {
     pub(super) fn changes(&self) -> Result<(Changes, bool), Fault> {
         let mut changes = Changes::default();
         let mut sooner = false;
-        for (no, Touched { stored, waiting }) in &self.touched {
+        for (no, Touched { stored, waiting, .. }) in &self.touched {
             sooner |= waiting.place.is_sooner_than(stored.place);
             if waiting != stored {
                 changes.no.push(*no);
@@ -347,6 +430,27 @@ impl Lanes {
             }
         }
         Ok((changes, sooner))
+    }
+}
+
+impl Foremost {
+    fn read(row: &Row) -> Result<Self, Fault> {
+        let first = match row.read::<Option<i64>>("first")? {
+            Some(id) => Some((row.read("rank")?, DeliveryId(id), row.read("due")?)),
+            None => None,
+        };
+        Ok(Self {
+            first,
+            anything_awaits: row.read("anything_awaits")?,
+        })
+    }
+
+    fn with_window(self, window_has_any: bool) -> Front {
+        Front {
+            first: self.first.map(|(rank, _, due)| (rank, due)),
+            anything_awaits: self.anything_awaits,
+            window_has_any,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use super::attempts::{Consequence, NewAttempts};
 use super::database::Database;
 use super::fault::Fault;
-use super::lanes::{LOCK_BY_DELIVERY, LaneNo, Lanes};
+use super::lanes::{FRONTS, FRONTS_BY_DELIVERY, LOCK_BY_DELIVERY, LaneNo, Lanes};
 use super::registrations;
 use super::transaction::{Columns, Query, Transaction, query};
 use crate::delivery::{DisableReason, LaneKey, State};
@@ -63,6 +63,9 @@ impl Database {
             }
             let waiting = landing.lanes.get(held.lane)?;
             let waits = waiting.settled(settlement, held.awaits, held.due, now);
+            if settlement.next.state() == State::Pending {
+                landing.lanes.join(held.lane, settlement.id, waits);
+            }
             if let Some(report) = &settlement.attempt {
                 let consequence = match settlement.next.state() {
                     State::Delivered => Consequence::Accepted,
@@ -112,6 +115,7 @@ impl Database {
                 .lanes
                 .get(held.lane)?
                 .released(*id, held.awaits, held.due, whole(now));
+            landing.lanes.join(held.lane, *id, waits);
             ids.push(id.0);
             ranks.push(waits.rank);
             awaits.push(waits.awaits);
@@ -158,15 +162,17 @@ impl<'a> Landing<'a> {
     ) -> Result<Self, Fault> {
         let ids: Vec<i64> = ids.map(|id| id.0).collect();
         let mut tx = database.transaction().await?;
-        let [_, locked, held] = tx
+        let [_, locked, held, fronts] = tx
             .run([
                 NewAttempts::share(),
                 query(LOCK_BY_DELIVERY, &[&ids]),
                 query(HELD, &[&ids]),
+                query(FRONTS_BY_DELIVERY, &[&ids]),
             ])
             .await?;
         let mut lanes = Lanes::new(whole(now));
         lanes.add(&locked)?;
+        lanes.note_fronts(&fronts)?;
         let held = held.iter().filter_map(|row| read(row).transpose());
         let held = held.collect::<Result<_, _>>()?;
         Ok(Self { tx, lanes, held })
@@ -203,13 +209,19 @@ impl<'a> Landing<'a> {
 
     /// Writes down what they have become, and commits. Whether a lane has come to have work.
     async fn finish<const N: usize>(mut self, writes: [Query<'_>; N]) -> Result<bool, Fault> {
-        // Where the lanes stand is asked along with that.
-        let unplaced = self.lanes.unplaced();
         let mut queries = Vec::from(writes);
-        queries.push(Lanes::fronts(&unplaced));
-        let fronts = self.tx.run_all(queries).await?.pop().unwrap_or_default();
-        self.lanes.place_by(&mut self.tx, &fronts).await?;
-        self.lanes.write(self.tx).await
+        self.lanes.place_known();
+        let unplaced = self.lanes.unplaced();
+        if !unplaced.is_empty() {
+            queries.push(query(FRONTS, &[&unplaced]));
+            let fronts = self.tx.run_all(queries).await?.pop().unwrap_or_default();
+            self.lanes.place_by(&mut self.tx, &fronts).await?;
+            queries = Vec::new();
+        }
+        let (changes, sooner) = self.lanes.changes()?;
+        queries.push(changes.write());
+        self.tx.commit_all(queries).await?;
+        Ok(sooner)
     }
 }
 

@@ -96,12 +96,18 @@ impl<'a> Transaction<'a> {
 
     /// Runs statements and commits, all sent at once.
     pub(super) async fn commit_with<const N: usize>(
-        mut self,
+        self,
         queries: [Query<'_>; N],
     ) -> Result<[Vec<Row>; N], Fault> {
-        let mut rows = self.send(queries.into(), true).await?.into_iter();
-        self.has_begun = false;
+        let mut rows = self.commit_all(queries.into()).await?.into_iter();
         Ok(std::array::from_fn(|_| rows.next().unwrap_or_default()))
+    }
+
+    /// As [`commit_with`](Self::commit_with), as many as there are.
+    pub(super) async fn commit_all(mut self, queries: Vec<Query<'_>>) -> Result<Vec<Vec<Row>>, Fault> {
+        let rows = self.send(queries, true).await?;
+        self.has_begun = false;
+        Ok(rows)
     }
 
     pub(super) async fn commit(self) -> Result<(), Fault> {
