@@ -14,7 +14,8 @@
 //!
 //! - `--ahead`: how many deliveries may be enqueued and not yet acknowledged. It keeps the latency at full load from being
 //!   the length of the whole run.
-//! - `--batch`: how many events are enqueued in one call.
+//! - `--workers`: how many workers, each with `--in-flight` places of its own. One for each core, unless told otherwise.
+//! - `--batch`: how many events are enqueued in one call: 64, or 256 with PostgreSQL, where each call is a journey.
 //! - `--paced`: how many deliveries the calm stage has.
 //! - `--backlog`: so many deliveries wait before the clock starts, and as many are left when it stops. There is no calm
 //!   stage then, and no latency: whatever is enqueued comes after all that waits.

@@ -1,6 +1,7 @@
 //! What a run is to be like.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -56,10 +57,10 @@ impl Settings {
             deliveries: 100_000,
             webhooks: 16,
             payload: 1024,
-            workers: 1,
+            workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             in_flight: 64,
             ahead: 1024,
-            batch: 64,
+            batch: 0, // by the store
             paced: 1_000,
             backlog: 0,
             history: 0,
@@ -87,6 +88,12 @@ impl Settings {
                 "--history" => settings.history = value.parse()?,
                 _ => return Err(format!("unknown: {name}").into()),
             }
+        }
+        if settings.batch == 0 {
+            settings.batch = match settings.store {
+                StoreKind::Memory | StoreKind::Sqlite => 64,
+                StoreKind::Postgres => 256,
+            };
         }
         settings.ahead = settings.ahead.max(settings.batch);
         Ok(settings)
