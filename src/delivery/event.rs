@@ -89,6 +89,7 @@ impl Event {
     }
 
     /// The same event, its bytes forgotten.
+    #[cfg(feature = "engine")]
     pub(crate) fn without_body(&self) -> Self {
         Self {
             body: Bytes::new(),

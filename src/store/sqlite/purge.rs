@@ -33,7 +33,7 @@ impl Core {
         };
         step.bodies(retention.bodies_before(now))?;
         step.attempts(words, history_before)?;
-        step.deliveries(history_before)?;
+        step.deliveries(words, history_before)?;
         step.events(history_before)?;
         step.figures(history_before)?;
         step.purged.is_done = step.left > 0;
@@ -78,12 +78,11 @@ impl Step<'_> {
     fn attempts(&mut self, words: &mut Words, before: DateTime<Utc>) -> Result<(), Fault> {
         while self.left > 0 {
             let Some((first, last)) = filing::first_before(self.conn, floor(before))? else {
-                let mut extent = Extent::read(self.conn)?;
+                let extent = Extent::read(self.conn)?;
                 if !filing::tail_has_any_before(self.conn, &extent, before)? {
                     return Ok(());
                 }
-                filing::file_tail(self.conn, words, &mut extent)?;
-                extent.write(self.conn)?;
+                self.file(words, extent)?;
                 continue;
             };
             let found = self
@@ -103,8 +102,18 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn deliveries(&mut self, before: DateTime<Utc>) -> Result<(), Fault> {
-        for over in self.over(ALL_PURGEABLE, before)? {
+    fn file(&self, words: &mut Words, mut extent: Extent) -> Result<(), Fault> {
+        filing::file_tail(self.conn, words, &mut extent)?;
+        extent.write(self.conn)
+    }
+
+    fn deliveries(&mut self, words: &mut Words, before: DateTime<Utc>) -> Result<(), Fault> {
+        let all_over = self.over(ALL_PURGEABLE, before)?;
+        let extent = Extent::read(self.conn)?;
+        if all_over.iter().any(|over| over.last_attempt > Some(extent.filed)) {
+            self.file(words, extent)?; // so that what goes has been counted
+        }
+        for over in all_over {
             if !self.remove_attempts_of(&over)? {
                 return Ok(());
             }

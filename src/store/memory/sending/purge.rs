@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn of_events_enqueued_at_the_same_time_the_first_goes_first_whatever_its_id() {
         let mut book = Book::keeping(100);
-        let mut enqueue = |book: &mut Book, id: &str| {
+        let enqueue = |book: &mut Book, id: &str| {
             let event = Arc::new(Event::builder("s", id, "ping").build().unwrap());
             let deliveries = Vec::new();
             book.enqueue(NewEvent { event, deliveries }.into(), DateTime::UNIX_EPOCH)

@@ -172,6 +172,7 @@ checks! {
         bodies_go_first,
         what_is_not_over_stays,
         old_attempts_go_from_what_goes_on,
+        figures_outlive_attempts,
         purging_is_bounded;
     waking:
         next_due_is_never_too_late,

@@ -253,6 +253,30 @@ pub async fn old_attempts_go_from_what_goes_on(store: &dyn Store) -> Result<(), 
     )
 }
 
+/// An attempt goes with its delivery, even where the clock was set back before the delivery ended; what it counted for stays.
+pub async fn figures_outlive_attempts(store: &dyn Store) -> Result<(), Violation> {
+    store.save_webhook(webhook("a"), at(0)).await?;
+    let id = enqueue_one(store, "a", at(120)).await?;
+    let claimed = claim_one(store, at(120)).await?;
+    fail(store, &claimed, 3600, at(120)).await?;
+    store.remove_webhook(&"a".into(), at(60)).await?;
+    equal(
+        "what waits for a removed webhook is not sent",
+        claim(store, 10, at(60)).await?.len(),
+        0,
+    )?;
+    let now = at(10 * DAY + 61);
+    let purged = purge(store, 10, now).await?;
+    equal(
+        "an attempt goes with its delivery",
+        (purged.attempts, purged.deliveries, purged.figures),
+        (1, 1, 0),
+    )?;
+    ensure("what is over goes", !exists(store, id).await?, || format!("{id}"))?;
+    let health = store.health(&"a".into(), at(0), now).await?;
+    equal("figures outlive their attempts", health.attempts, 1)
+}
+
 /// A purge goes in small steps, whatever it removes, and an event that had no deliveries goes as well.
 pub async fn purging_is_bounded(store: &dyn Store) -> Result<(), Violation> {
     store.save_webhook(webhook("a"), at(0)).await?;
