@@ -63,6 +63,7 @@ macro_rules! events {
             }
 
             /// Which event it is.
+            #[inline]
             pub fn name(&self) -> EventName {
                 match self {
                     $(Self::$variant(_) => EventName::$variant,)+
@@ -72,6 +73,7 @@ macro_rules! events {
             }
 
             /// What identifies the body, and is the same when it is sent again.
+            #[inline]
             pub fn id_webhook_data(&self) -> Option<&OpaqueId> {
                 match self {
                     $(Self::$variant(body) => body.id_webhook_data.value(),)+

@@ -39,6 +39,7 @@ macro_rules! events {
             }
 
             /// The type of the event.
+            #[inline]
             pub fn event_type(&self) -> &EventType {
                 match self {
                     $(Self::$variant(event) => &event.event_type,)+
@@ -47,6 +48,7 @@ macro_rules! events {
             }
 
             /// What identifies the delivery, and is the same when it is sent again.
+            #[inline]
             pub fn webhook_id(&self) -> &str {
                 match self {
                     $(Self::$variant(event) => &event.webhook_id,)+
@@ -55,6 +57,7 @@ macro_rules! events {
             }
 
             /// When it happened, to order events by: `updated_at`, else `event_created_at`, where it has a zone.
+            #[inline]
             pub fn happened_at(&self) -> Option<DateTime<Utc>> {
                 let (updated_at, event_created_at) = match self {
                     $(Self::$variant(event) => (&event.updated_at, &event.event_created_at),)+

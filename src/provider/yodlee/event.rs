@@ -109,6 +109,7 @@ macro_rules! events {
             }
 
             /// The event it is of.
+            #[inline]
             pub fn name(&self) -> EventName {
                 EventName::of_info(match self {
                     $(Self::$variant(envelope) => &envelope.event.info,)+
@@ -117,6 +118,7 @@ macro_rules! events {
             }
 
             /// What identifies the notification, where it has that.
+            #[inline]
             pub fn notification_id(&self) -> Option<&str> {
                 match self {
                     $(Self::$variant(envelope) => &envelope.event.notification_id,)+

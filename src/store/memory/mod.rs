@@ -60,11 +60,13 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     /// An empty store.
+    #[inline]
     pub fn new() -> Self {
         Self::keeping_seen(MOST_SEEN)
     }
 
     /// An empty store that keeps the keys of so many received messages, once they are handled.
+    #[inline]
     pub fn keeping_seen(keys: usize) -> Self {
         Self {
             seen: Arc::new(Mutex::new(SeenKeys::keeping(keys))),
@@ -97,10 +99,12 @@ impl fmt::Debug for MemoryStore {
 
 #[async_trait]
 impl SeenStore for MemoryStore {
+    #[inline]
     async fn begin(&self, key: &SeenKey, lease: Duration, now: DateTime<Utc>) -> Result<Seen, StoreError> {
         Ok(locked(&self.seen).begin(key, lease, now))
     }
 
+    #[inline]
     async fn finish(
         &self,
         key: &SeenKey,
@@ -111,10 +115,12 @@ impl SeenStore for MemoryStore {
         Ok(locked(&self.seen).finish(key, fence, keep, now))
     }
 
+    #[inline]
     async fn abandon(&self, key: &SeenKey, fence: Fence, _now: DateTime<Utc>) -> Result<bool, StoreError> {
         Ok(locked(&self.seen).abandon(key, fence))
     }
 
+    #[inline]
     async fn forget_expired(&self, max: usize, now: DateTime<Utc>) -> Result<usize, StoreError> {
         Ok(locked(&self.seen).forget_expired(max, now))
     }

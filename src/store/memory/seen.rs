@@ -1,4 +1,4 @@
-//! Keys of what was received.
+//! Keys of what was received. All of it is marked to be compiled where it is used: who only verifies has no use for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,6 +28,7 @@ struct Entry {
 }
 
 impl SeenKeys {
+    #[inline]
     pub(super) fn keeping(most_done: usize) -> Self {
         Self {
             entries: BTreeMap::new(),
@@ -38,6 +39,7 @@ impl SeenKeys {
         }
     }
 
+    #[inline]
     pub(super) fn begin(&mut self, key: &SeenKey, lease: Duration, now: DateTime<Utc>) -> Seen {
         if let Some(entry) = self.entries.get(key).filter(|entry| entry.until > now) {
             return if entry.done { Seen::Done } else { Seen::InProgress };
@@ -55,6 +57,7 @@ impl SeenKeys {
         Seen::Fresh(fence)
     }
 
+    #[inline]
     pub(super) fn finish(&mut self, key: &SeenKey, fence: Fence, keep: Duration, now: DateTime<Utc>) -> bool {
         let held = self.holds(key, fence);
         if held {
@@ -71,6 +74,7 @@ impl SeenKeys {
         held
     }
 
+    #[inline]
     pub(super) fn abandon(&mut self, key: &SeenKey, fence: Fence) -> bool {
         let held = self.holds(key, fence);
         if held {
@@ -79,6 +83,7 @@ impl SeenKeys {
         held
     }
 
+    #[inline]
     pub(super) fn forget_expired(&mut self, max: usize, now: DateTime<Utc>) -> usize {
         let is_over = |(at, _): &&(DateTime<Utc>, SeenKey)| *at <= now;
         let kept = self.kept.iter().take_while(is_over);
@@ -90,12 +95,14 @@ impl SeenKeys {
         expired.len()
     }
 
+    #[inline]
     fn holds(&self, key: &SeenKey, fence: Fence) -> bool {
         self.entries
             .get(key)
             .is_some_and(|entry| !entry.done && entry.fence == fence)
     }
 
+    #[inline]
     fn put(&mut self, key: &SeenKey, entry: Entry) {
         self.remove(key);
         self.ends(entry.done).insert((entry.until, key.clone()));
@@ -103,6 +110,7 @@ impl SeenKeys {
     }
 
     /// Forgets those that would be kept for the shortest time, if there are too many.
+    #[inline]
     fn make_room(&mut self) {
         while self.kept.len() > self.most_done {
             let Some((_, key)) = self.kept.pop_first() else {
@@ -113,10 +121,12 @@ impl SeenKeys {
     }
 
     /// When what is done, or what is not, is to be forgotten.
+    #[inline]
     fn ends(&mut self, done: bool) -> &mut BTreeSet<(DateTime<Utc>, SeenKey)> {
         if done { &mut self.kept } else { &mut self.leased }
     }
 
+    #[inline]
     fn remove(&mut self, key: &SeenKey) {
         if let Some(entry) = self.entries.remove(key) {
             self.ends(entry.done).remove(&(entry.until, key.clone()));
