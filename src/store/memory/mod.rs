@@ -30,7 +30,7 @@ const MOST_SEEN: usize = 100_000;
 /// It keeps every promise of the store traits but one: nothing survives the process. It is deterministic:
 /// the same calls give the same answers in the same order.
 ///
-/// Of deliveries that are final it keeps the latest 10,000 ([`keeping`](Self::keeping)); of older ones, history
+/// Of deliveries that are final it keeps the latest 10,000 (`keeping`); of older ones, history
 /// and event id are forgotten, so that memory does not grow with all that was ever sent. Of messages that were
 /// received it keeps the latest 100,000 keys ([`keeping_seen`](Self::keeping_seen)), which take some 40 MB; a copy of
 /// one that was forgotten is handled again.
