@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -227,10 +228,9 @@ async fn exchange(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Ex
         return Exchanged::Nothing(Outcome::Failed(SendFailure::NotAllowed));
     }
     let body = coding::body(claimed).await;
-    let request = || request(claimed, profile, body.clone());
     let Some(auth) = claimed.target.auth() else {
-        let mut deadline = deadline(parts, claimed, profile);
-        return send(parts, request(), &mut deadline).await;
+        let request = request(claimed, profile, body);
+        return send(parts, request, &mut deadline(parts, claimed, profile)).await;
     };
     // What a store keeps proves all events alike. One that the application gave may prove one user's and not another's, so
     // what it cannot prove holds up nothing else.
@@ -241,51 +241,53 @@ async fn exchange(parts: &Parts, claimed: &Claimed, profile: &dyn Profile) -> Ex
     let Ok(provider) = parts.auth_provider(auth, claimed.auth.as_ref()) else {
         return no_proof();
     };
-    let prove = || prove(parts, claimed, request(), provider.as_ref());
-    let request = match proven(parts, prove()).await {
-        Some(Ok(request)) => request,
+    let prove = || prove(parts, claimed, profile, &body, provider.as_ref());
+    let mut deadline: BoxFuture<'_, ()>;
+    let (sent, headers) = match proven(parts, pin!(prove())).await {
+        Some(Ok(request)) => {
+            deadline = self::deadline(parts, claimed, profile);
+            // The sender takes the request, so what the provider may be asked about is kept apart.
+            let headers = provider.can_renew().then(|| request.headers().clone());
+            (send(parts, request, &mut deadline), headers)
+        }
         // Waiting does not make it provable, so it is a failure that the schedule brings to an end.
         Some(Err(error)) if error.kind() == AuthErrorKind::NotApplicable => {
             return Exchanged::Nothing(Outcome::Failed(SendFailure::Unprovable));
         }
         Some(Err(_)) | None => return no_proof(),
     };
-
-    let mut deadline = deadline(parts, claimed, profile);
-    // The sender takes the request, so what the provider may be asked about is kept apart.
-    let headers = provider.can_renew().then(|| request.headers().clone());
-    let (answer, headers) = match (send(parts, request, &mut deadline).await, headers) {
-        (Exchanged::Answer(answer), Some(headers)) if answer.status() == StatusCode::UNAUTHORIZED => {
-            (answer, headers)
-        }
-        (exchanged, _) => return exchanged,
+    let answer = match sent.await {
+        Exchanged::Answer(answer) if answer.status() == StatusCode::UNAUTHORIZED => answer,
+        exchanged => return exchanged,
     };
     let context = AuthContext::new(&claimed.event, parts.timer.now());
-    if !provider.refused(&headers, &context) {
+    if !headers.is_some_and(|headers| provider.refused(&headers, &context)) {
         return Exchanged::Answer(answer);
     }
-    match within(&mut deadline, prove()).await {
-        Some(Ok(request)) => send(parts, request, &mut deadline).await,
-        Some(Err(_)) | None => Exchanged::Answer(answer),
-    }
+    let sent = match within(&mut deadline, pin!(prove())).await {
+        Some(Ok(request)) => send(parts, request, &mut deadline),
+        Some(Err(_)) | None => return Exchanged::Answer(answer),
+    };
+    sent.await
 }
 
 /// The first proof, if it is made in time. Most are made at once, and then no time is kept.
-async fn proven<F: Future>(parts: &Parts, prove: F) -> Option<F::Output> {
-    let mut prove = std::pin::pin!(prove);
-    match poll_fn(|cx| Poll::Ready(prove.as_mut().poll(cx))).await {
-        Poll::Ready(proof) => Some(proof),
-        Poll::Pending => within(&mut parts.timer.sleep(parts.auth_deadline), prove).await,
+async fn proven<F: Future>(parts: &Parts, mut prove: Pin<&mut F>) -> Option<F::Output> {
+    if let Poll::Ready(proof) = poll_fn(|cx| Poll::Ready(prove.as_mut().poll(cx))).await {
+        return Some(proof);
     }
+    within(&mut parts.timer.sleep(parts.auth_deadline), prove).await
 }
 
-/// Adds the proof to a request.
+/// The request of an attempt, with its proof.
 async fn prove(
     parts: &Parts,
     claimed: &Claimed,
-    mut request: Request<Bytes>,
+    profile: &dyn Profile,
+    body: &WireBody,
     provider: &dyn AuthProvider,
 ) -> Result<Request<Bytes>, AuthError> {
+    let mut request = request(claimed, profile, body.clone());
     let context = AuthContext::new(&claimed.event, parts.timer.now());
     provider.authenticate(&mut request, &context).await?;
     Ok(request)
@@ -297,11 +299,19 @@ fn deadline<'a>(parts: &'a Parts, claimed: &Claimed, profile: &dyn Profile) -> B
     parts.timer.sleep(asked.min(parts.longest_deadline))
 }
 
-async fn send(parts: &Parts, request: Request<Bytes>, deadline: &mut BoxFuture<'_, ()>) -> Exchanged {
-    match within(deadline, parts.sender.send(request, &parts.limits)).await {
-        None => Exchanged::Nothing(Outcome::TimedOut),
-        Some(Ok(response)) => Exchanged::Answer(response),
-        Some(Err(error)) => Exchanged::Nothing(failure(&error)),
+/// Not an `async fn`: that would keep room for the request as long as there is no answer.
+fn send(
+    parts: &Parts,
+    request: Request<Bytes>,
+    deadline: &mut BoxFuture<'_, ()>,
+) -> impl Future<Output = Exchanged> {
+    let sent = parts.sender.send(request, &parts.limits);
+    async move {
+        match within(deadline, sent).await {
+            None => Exchanged::Nothing(Outcome::TimedOut),
+            Some(Ok(response)) => Exchanged::Answer(response),
+            Some(Err(error)) => Exchanged::Nothing(failure(&error)),
+        }
     }
 }
 
@@ -337,8 +347,8 @@ fn request(claimed: &Claimed, profile: &dyn Profile, body: WireBody) -> Request<
 
 /// What comes of a future before the deadline; `None` if that is first. The future is polled first, so one that is
 /// ready is never late.
-async fn within<F: Future>(deadline: &mut BoxFuture<'_, ()>, future: F) -> Option<F::Output> {
-    match select(std::pin::pin!(future), deadline).await {
+async fn within<F: Future + Unpin>(deadline: &mut BoxFuture<'_, ()>, future: F) -> Option<F::Output> {
+    match select(future, deadline).await {
         Either::Left((output, _)) => Some(output),
         Either::Right(((), _)) => None,
     }

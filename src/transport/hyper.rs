@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::HttpSender;
@@ -180,6 +180,16 @@ impl HyperSenderBuilder {
     }
 }
 
+impl HyperSender {
+    /// What is needed for this alone takes no room while the answer is awaited.
+    fn start(&self, request: Request<Bytes>) -> Result<ResponseFuture, SendError> {
+        let make = |guard| Ok(self.settings.client(guard));
+        let (guard, client) = self.clients.of(request.extensions(), make)?;
+        exchange::check_destination(request.uri(), &guard, self.settings.https)?;
+        Ok(client.request(request.map(Full::new)))
+    }
+}
+
 #[async_trait]
 impl HttpSender for HyperSender {
     async fn send(
@@ -187,13 +197,8 @@ impl HttpSender for HyperSender {
         request: Request<Bytes>,
         limits: &ResponseLimits,
     ) -> Result<Response<Bytes>, SendError> {
-        let make = |guard| Ok(self.settings.client(guard));
-        let (guard, client) = self.clients.of(request.extensions(), make)?;
-        exchange::check_destination(request.uri(), &guard, self.settings.https)?;
-        let response = client
-            .request(request.map(Full::new))
-            .await
-            .map_err(|error| exchange::classify(error.into()))?;
+        let sent = self.start(request)?.await;
+        let response = sent.map_err(|error| exchange::classify(error.into()))?;
         exchange::read_response(response, limits).await
     }
 

@@ -173,13 +173,12 @@ impl ReqwestSenderBuilder {
     }
 }
 
-#[async_trait]
-impl HttpSender for ReqwestSender {
-    async fn send(
+impl ReqwestSender {
+    /// What is needed for this alone takes no room while the answer is awaited.
+    fn start(
         &self,
         request: Request<Bytes>,
-        limits: &ResponseLimits,
-    ) -> Result<Response<Bytes>, SendError> {
+    ) -> Result<impl Future<Output = reqwest::Result<reqwest::Response>> + use<>, SendError> {
         let make = |guard| match &self.settings {
             Some(settings) => settings
                 .make(guard)
@@ -193,7 +192,18 @@ impl HttpSender for ReqwestSender {
         let mut request = reqwest::Request::new(head.method, url);
         *request.headers_mut() = head.headers;
         *request.body_mut() = Some(body.into());
-        let response = client.execute(request).await.map_err(classify)?;
+        Ok(client.execute(request))
+    }
+}
+
+#[async_trait]
+impl HttpSender for ReqwestSender {
+    async fn send(
+        &self,
+        request: Request<Bytes>,
+        limits: &ResponseLimits,
+    ) -> Result<Response<Bytes>, SendError> {
+        let response = self.start(request)?.await.map_err(classify)?;
         exchange::read_response(response.into(), limits).await
     }
 
