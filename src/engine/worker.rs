@@ -228,12 +228,16 @@ impl<'a> Shift<'a> {
 
     fn settled(
         &mut self,
-        landed: Vec<Landed>,
+        mut landed: Vec<Landed>,
         settled: Result<Vec<Settled>, StoreError>,
     ) -> Option<BoxFuture<'a, Chore>> {
         self.settling = false;
         if settled.is_ok() || self.grace_is_over {
             // Where the lease was lost, someone else has the delivery and will settle it.
+            landed.clear();
+            if self.landed.is_empty() {
+                self.landed = landed; // its room will be needed again
+            }
             return None;
         }
         // They are settled again later. Those that were settled all the same then answer that the lease is lost.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::events::{Events, Recorded};
@@ -34,7 +35,7 @@ pub(super) struct Book {
     forgettable: VecDeque<Forgettable>,
     keep_finals: usize,
     /// What was forgotten, for the caller to drop once nobody has to wait for that: its bytes are all over the memory.
-    pub(super) forgotten: Vec<Row>,
+    pub(super) forgotten: Vec<(Arc<Event>, Option<Bytes>)>,
     pub(super) last_id: i64,
     last_number: i64,
 }
@@ -250,7 +251,7 @@ impl Book {
             self.log.records.remove(seq);
         }
         self.events.remove_delivery(&row.event);
-        self.forgotten.push(row);
+        self.forgotten.push((row.event, row.body));
     }
 
     /// Strikes a delivery off the lists of what is final.
