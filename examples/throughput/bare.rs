@@ -91,6 +91,8 @@ fn signed(settings: &Settings, uri: &Uri) -> Result<Vec<(HeaderMap, Bytes)>, Any
         .map(|number| {
             let (mut headers, body) = (HeaderMap::new(), settings.body(number));
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let user_agent = concat!("ringback/", env!("CARGO_PKG_VERSION"));
+            headers.insert(header::USER_AGENT, HeaderValue::from_static(user_agent));
             signer.sign(&Method::POST, uri.path(), &mut headers, &body, now)?;
             Ok((headers, body))
         })

@@ -21,6 +21,10 @@
 //!   stage then, and no latency: whatever is enqueued comes after all that waits.
 //! - `--history`: so many attempts were made before the clock starts.
 //!
+//! Memory is had from mimalloc, as where throughput counts: all goes from task to task here, and with glibc's allocator
+//! threads wait for each other when they free what another one allocated. `cargo rustc --release --example throughput -- \
+//! --cfg system_allocator` builds it with the system's.
+//!
 //! `--store postgres` needs `RINGBACK_POSTGRES_URL`, makes a schema of its own there, and drops it in the end. An SQLite
 //! file lies where `TMPDIR` says, which should be a disk: each commit waits for it.
 
@@ -39,6 +43,10 @@ use tokio_postgres::NoTls;
 use self::run::Measured;
 use self::settings::{Settings, StoreKind};
 
+#[cfg(not(system_allocator))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type AnyError = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
@@ -47,6 +55,7 @@ async fn main() -> Result<(), AnyError> {
     let measured = measure(&settings).await?;
     let bare = bare::best(&settings).await?;
     let figures = json!({
+        "allocator": if cfg!(system_allocator) { "system" } else { "mimalloc" },
         "store": settings.store.to_string(),
         "sender": settings.sender.to_string(),
         "deliveries": settings.deliveries,

@@ -69,16 +69,20 @@ pub(crate) async fn measure<S: Store + Clone>(store: S, settings: &Settings) -> 
             .await?;
     }
 
+    let end = settings.backlog + settings.deliveries;
+    // As what the bare loop posts is: made in advance.
+    let batches = (settings.backlog..end).step_by(settings.batch).map(|first| {
+        let numbers = first..(first + settings.batch).min(end);
+        let events = numbers.clone().map(|number| event(settings, number));
+        Ok((numbers, events.collect::<Result<Vec<_>, _>>()?))
+    });
+    let batches: Vec<_> = batches.collect::<Result<_, AnyError>>()?;
+
     let workers = Workers::start(&engine, settings.workers);
     let (start, cpu) = (Instant::now(), cpu_seconds());
-    let end = settings.backlog + settings.deliveries;
-    for first in (settings.backlog..end).step_by(settings.batch) {
-        let last = (first + settings.batch).min(end);
-        let events: Vec<_> = (first..last)
-            .map(|number| event(settings, number))
-            .collect::<Result<_, _>>()?;
-        desk.ahead.acquire_many((last - first) as u32).await?.forget();
-        (first..last).for_each(|number| desk.note_start(number));
+    for (numbers, events) in batches {
+        desk.ahead.acquire_many(events.len() as u32).await?.forget();
+        numbers.for_each(|number| desk.note_start(number));
         dispatcher.enqueue_all(events).await?;
     }
     desk.until(settings.deliveries).await;
