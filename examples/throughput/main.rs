@@ -19,7 +19,8 @@
 //! - `--paced`: how many deliveries the calm stage has.
 //! - `--backlog`: so many deliveries wait before the clock starts, and as many are left when it stops. There is no calm
 //!   stage then, and no latency: whatever is enqueued comes after all that waits.
-//! - `--history`: so many attempts were made before the clock starts.
+//! - `--history`: so many attempts were made before the clock starts. The store in memory keeps as many, so each that is
+//!   made then has it forget the oldest: what is measured is how much is kept, and not how fast memory is had.
 //!
 //! Memory is had from mimalloc, as where throughput counts: all goes from task to task here, and with glibc's allocator
 //! threads wait for each other when they free what another one allocated. `cargo rustc --release --example throughput -- \
@@ -92,7 +93,7 @@ async fn measure(settings: &Settings) -> Result<Measured, AnyError> {
     let key = EncryptionKey::generate(&SystemEntropy);
     match settings.store {
         StoreKind::Memory if settings.history > 0 => {
-            run::measure(MemoryStore::keeping(usize::MAX), settings).await
+            run::measure(MemoryStore::keeping(settings.history), settings).await
         }
         StoreKind::Memory => run::measure(MemoryStore::new(), settings).await,
         StoreKind::Sqlite => {
