@@ -1,27 +1,26 @@
 //! Claiming.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
 use super::attempts::{Consequence, NewAttempts};
-use super::contents;
+use super::brought::{self, Brought};
 use super::database::Database;
-use super::events::{self, event_columns};
+use super::events;
 use super::fault::Fault;
 use super::holds::BUSY;
-use super::lanes::{FRONTS, LOCK_LATER, LaneNo, Lanes, lane_columns};
+use super::lane_rows::{LaneNo, lane_columns};
+use super::lanes::{FRONTS, LOCK_LATER, Lanes};
 use super::registrations::Registered;
-use super::sealer::Sealer;
 use super::transaction::{Columns, Query, Transaction, query};
-use crate::delivery::{AttemptReport, DeadReason, Event, Outcome};
-use crate::id::{DeliveryId, Fence};
+use crate::delivery::{AttemptReport, DeadReason, Outcome};
+use crate::id::DeliveryId;
 use crate::store::codec::{ceil, floor, instant, limit, optional_instant, state_words, unsigned, whole};
 use crate::store::holds::MOVED_AT_ONCE;
-use crate::store::{ClaimRequest, Claimed, ClaimedTarget};
+use crate::store::{ClaimRequest, Claimed};
 use crate::time::{after, elapsed};
 
 /// How many waiting deliveries of a removed webhook are buried each time its lane has its turn.
@@ -98,31 +97,6 @@ const BURY: &str = "
     WHERE id IN (SELECT h.id FROM unnest($1::bigint[]) AS n (lane)
         CROSS JOIN LATERAL (SELECT d.id FROM ringback.deliveries d
             WHERE d.lane = n.lane AND d.state = 'pending' ORDER BY d.rank, d.id LIMIT $3) h)";
-
-/// What was claimed, in the order in which it was claimed.
-const BRING: &str = "
-    SELECT d.id, d.event, d.fence, d.attempts, d.first_failure, d.interrupted, d.due, d.webhook, d.test, c.body, c.call
-    FROM unnest($1::bigint[]) WITH ORDINALITY AS n (id, place)
-    JOIN ringback.deliveries d ON d.id = n.id
-    LEFT JOIN ringback.contents c ON d.own AND c.delivery = d.id
-    ORDER BY n.place";
-
-/// Its events, each once, since one event often goes to many webhooks.
-const EVENTS: &str = concat!(
-    "SELECT e.id, ",
-    event_columns!(),
-    " FROM ringback.events e WHERE e.id IN (SELECT event FROM ringback.deliveries WHERE id = ANY($1::bigint[]))"
-);
-
-const WEBHOOKS: &str = "
-    SELECT w.id, w.json FROM ringback.webhooks w
-    WHERE w.id IN (SELECT webhook FROM ringback.deliveries WHERE id = ANY($1::bigint[]))";
-
-const AUTHS: &str = "
-    SELECT a.id, a.name, a.config FROM ringback.auths a WHERE a.id IN
-        (SELECT w.auth FROM ringback.deliveries d JOIN ringback.webhooks w ON w.id = d.webhook
-            WHERE d.id = ANY($1::bigint[])
-         UNION SELECT c.auth FROM ringback.contents c WHERE c.delivery = ANY($1::bigint[]))";
 
 const NEXT_DUE: &str = "
     SELECT (SELECT $1::bigint FROM ringback.lanes WHERE ready LIMIT 1) AS ready,
@@ -213,13 +187,14 @@ impl Database {
         }
         let sealer = tx.sealer();
         let lease = claim.lease(request);
+        let [bring, events, webhooks, auths] = brought::queries(taken);
         let [_, rows, events, webhooks, auths, _] = tx
             .commit_with([
                 lease.mark(&claim.unmarked),
-                query(BRING, &[taken]),
-                query(EVENTS, &[taken]),
-                query(WEBHOOKS, &[taken]),
-                query(AUTHS, &[taken]),
+                bring,
+                events,
+                webhooks,
+                auths,
                 changes.write(),
             ])
             .await?;
@@ -229,12 +204,8 @@ impl Database {
             failing_since: claim.failing_since,
             sealer,
         };
-        let claimed = rows.iter().map(|row| brought.claimed(row));
-        // What cannot be read, perhaps because a newer version wrote it, holds up itself and no other: it stays claimed
-        // until its lease ends, and is tried again then.
-        let claimed = claimed.filter(|claimed| !matches!(claimed, Err(Fault::Unreadable(_))));
         Ok(Some(Part {
-            claimed: claimed.collect::<Result<_, _>>()?,
+            claimed: brought.claimed(&rows)?,
             passed_over,
         }))
     }
@@ -551,53 +522,5 @@ impl Lease {
     /// The statement that marks deliveries as held.
     fn mark<'a>(&'a self, deliveries: &'a Vec<i64>) -> Query<'a> {
         query(TAKE, &[deliveries, &self.holder, &self.from, &self.until])
-    }
-}
-
-/// What a claim brings with it.
-struct Brought {
-    sealer: Sealer,
-    registered: Registered,
-    events: HashMap<i64, Result<Arc<Event>, Fault>>,
-    failing_since: HashMap<i64, DateTime<Utc>>,
-}
-
-impl Brought {
-    fn claimed(&self, row: &Row) -> Result<Claimed, Fault> {
-        let id = row.read("id")?;
-        let event = self
-            .events
-            .get(&row.read("event")?)
-            .ok_or(Fault::Unreadable("event"))?
-            .clone()?;
-        let contents = contents::read(&self.sealer, row)?;
-        let target = match (row.read::<Option<&str>>("webhook")?, contents.call) {
-            (Some(webhook), None) => {
-                let webhook = self.registered.webhook(webhook)?;
-                let target = if row.read("test")? {
-                    ClaimedTarget::Test
-                } else {
-                    ClaimedTarget::Webhook
-                };
-                webhook.map(target)
-            }
-            (None, call) => call.map(|call| ClaimedTarget::Call(Arc::new(call))),
-            (Some(_), Some(_)) => None,
-        };
-        let target = target.ok_or(Fault::Unreadable("webhook"))?;
-        let auth = target.auth().and_then(|id| self.registered.auth(id));
-        Ok(Claimed {
-            id: DeliveryId(id),
-            fence: Fence(row.read("fence")?),
-            attempts: row.count("attempts")?,
-            first_failure: optional_instant(row.read("first_failure")?, "first_failure")?,
-            interrupted: row.read("interrupted")?,
-            failing_since: self.failing_since.get(&id).copied(),
-            due: instant(row.read("due")?, "due")?,
-            body: contents.body.unwrap_or_else(|| event.body().clone()),
-            event,
-            target,
-            auth,
-        })
     }
 }

@@ -11,7 +11,8 @@ use tokio_postgres::Row;
 
 use super::database::Database;
 use super::fault::Fault;
-use super::lanes::{LOCK_BY_ID, LOCK_BY_KEY, LaneNo, Lanes};
+use super::lane_rows::LaneNo;
+use super::lanes::{LOCK_BY_ID, LOCK_BY_KEY, Lanes};
 use super::transaction::{Columns, Query, Transaction, query};
 use crate::delivery::{DeadReason, LaneKey, State};
 use crate::id::WebhookId;

@@ -5,33 +5,16 @@
 //! waits for two.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::num::NonZeroU32;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
 use super::fault::Fault;
-use super::transaction::{Columns, Query, Transaction, query};
-use crate::delivery::{Lane, LaneKey, LaneRules, Limits, Order, Rate, Runs, State};
-use crate::id::{DeliveryId, WebhookId};
-use crate::store::codec::{ceil, floor, nanos, optional_instant, unsigned};
-use crate::store::waiting::{
-    AWAITS_RUN, Front, HoldNo, Place, Waiting, Waits, number_column, pace_column, pace_read,
-};
-
-/// A lane's row id. They rise in the order in which lanes were opened.
-pub(super) type LaneNo = i64;
-
-/// The columns that [`read`] reads, of lanes that are called `l`.
-macro_rules! lane_columns {
-    () => {
-        "l.id, l.key, l.max_in_flight, l.rate_interval_ns, l.rate_burst, l.strict, l.enabled, l.in_flight,
-            l.whole_at, l.turn, l.opens_at, l.ready, l.runs, l.failing_since,
-            l.hold, l.closed, l.pace"
-    };
-}
-pub(super) use lane_columns;
+use super::lane_rows::{self, Changes, LaneNo, RuleColumns, lane_columns};
+use super::transaction::{Columns, Transaction};
+use crate::delivery::{LaneKey, LaneRules, Order, Runs, State};
+use crate::id::DeliveryId;
+use crate::store::waiting::{AWAITS_RUN, Front, Place, Waiting, Waits, number_column};
 
 pub(super) const LOCK_BY_KEY: &str = concat!(
     "SELECT ",
@@ -57,26 +40,6 @@ pub(super) const LOCK_LATER: &str = concat!(
     lane_columns!(),
     " FROM ringback.lanes l WHERE l.opens_at IS NOT NULL ORDER BY l.id FOR UPDATE"
 );
-
-/// Those that are there already stay as they are, and so does a webhook that is to be tried out but is not there. Their ids
-/// rise in the order given, since of lanes that have had no turn the one that was opened first goes first; the rows come in
-/// the order of their names, so that of two batches with the same ones neither waits for the other.
-const INSERT: &str = "
-    WITH new AS MATERIALIZED (
-        SELECT nextval('ringback.lane_ids') AS id, n.*
-        FROM (SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[], $6::boolean[],
-                    $7::text[]) WITH ORDINALITY
-                AS n (key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled, tries_out, place)
-            WHERE NOT EXISTS (SELECT FROM ringback.lanes l WHERE l.key = n.key)
-                AND (n.tries_out IS NULL OR EXISTS (SELECT FROM ringback.webhooks w WHERE w.id = n.tries_out))
-            ORDER BY n.place) n)
-    INSERT INTO ringback.lanes (id, key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled)
-    SELECT id, key, max_in_flight, rate_interval_ns, rate_burst, strict, enabled FROM new
-    ORDER BY key ON CONFLICT (key) DO NOTHING";
-
-const CHANGE: &str = "
-    UPDATE ringback.lanes SET max_in_flight = $2, rate_interval_ns = $3, rate_burst = $4, strict = $5, enabled = $6
-    WHERE id = $1";
 
 /// Sorts what waits anew, after the order of a lane changed or it came to have no runs any more.
 const RERANK: &str = "
@@ -112,15 +75,6 @@ const NEXT_OF_RUN: &str = "
     SELECT id FROM ringback.deliveries
     WHERE lane = $1 AND state = 'pending' AND rank = $2 AND id > $3 AND id <= $4 AND awaits <= $5
     ORDER BY id LIMIT 1";
-
-const WRITE: &str = "
-    UPDATE ringback.lanes l
-    SET in_flight = n.in_flight, whole_at = n.whole_at, turn = n.turn, opens_at = n.opens_at, ready = n.ready,
-        runs = n.runs, failing_since = n.failing_since, hold = n.hold, closed = n.closed, pace = n.pace
-    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[],
-            $8::bigint[], $9::bigint[], $10::boolean[], $11::text[])
-        AS n (id, in_flight, whole_at, turn, opens_at, ready, runs, failing_since, hold, closed, pace)
-    WHERE l.id = n.id";
 
 /// The lanes that one call has to do with. They are locked and read once, changed here, and written back together, so
 /// that a batch changes a lane's row once.
@@ -171,7 +125,7 @@ impl Lanes {
             if let Some(key) = row.read::<Option<String>>("key")? {
                 self.by_key.insert(key, no);
             }
-            let waiting = read(row)?;
+            let waiting = lane_rows::read(row)?;
             let stored = waiting.clone();
             let front = None;
             self.touched.insert(
@@ -236,19 +190,8 @@ impl Lanes {
             self.know(no, None);
         }
         if (lane.limits, lane.order, lane.enabled) != (rules.limits, rules.order, rules.enabled) {
-            let new = Columned::of(&rules);
-            tx.query(
-                CHANGE,
-                &[
-                    &no,
-                    &new.max_in_flight,
-                    &new.rate_interval_ns,
-                    &new.rate_burst,
-                    &is_strict,
-                    &rules.enabled,
-                ],
-            )
-            .await?;
+            let rules = RuleColumns::of(&rules);
+            tx.run([rules.change(&no)]).await?;
         }
         Ok(())
     }
@@ -414,19 +357,7 @@ impl Lanes {
         for (no, Touched { stored, waiting, .. }) in &self.touched {
             sooner |= waiting.place.is_sooner_than(stored.place);
             if waiting != stored {
-                changes.no.push(*no);
-                changes.in_flight.push(waiting.in_flight.into());
-                changes.whole_at.push(waiting.lane.whole_at.map(ceil));
-                changes.turn.push(waiting.turn);
-                changes.opens_at.push(waiting.place.opens_at());
-                changes.ready.push(waiting.place == Place::Ready);
-                let runs = waiting.runs.as_ref().map(serde_json::to_string).transpose();
-                changes.failing_since.push(waiting.failing_since.map(floor));
-                changes.hold.push(waiting.hold.map(|(no, _)| no));
-                changes.closed.push(waiting.closed_by().is_some());
-                changes.runs.push(runs.map_err(|_| Fault::Unreadable("runs"))?);
-                let pace = pace_column(&waiting.lane.pace).map_err(|_| Fault::Unreadable("pace"))?;
-                changes.pace.push(pace);
+                changes.push(*no, waiting)?;
             }
         }
         Ok((changes, sooner))
@@ -452,158 +383,4 @@ impl Foremost {
             window_has_any,
         }
     }
-}
-
-/// The rows of lanes that have changed, column by column.
-#[derive(Default)]
-pub(super) struct Changes {
-    no: Vec<LaneNo>,
-    in_flight: Vec<i64>,
-    whole_at: Vec<Option<i64>>,
-    turn: Vec<i64>,
-    opens_at: Vec<Option<i64>>,
-    ready: Vec<bool>,
-    runs: Vec<Option<String>>,
-    failing_since: Vec<Option<i64>>,
-    hold: Vec<Option<HoldNo>>,
-    closed: Vec<bool>,
-    pace: Vec<Option<String>>,
-}
-
-impl Changes {
-    /// The statement that writes them.
-    pub(super) fn write(&self) -> Query<'_> {
-        query(
-            WRITE,
-            &[
-                &self.no,
-                &self.in_flight,
-                &self.whole_at,
-                &self.turn,
-                &self.opens_at,
-                &self.ready,
-                &self.runs,
-                &self.failing_since,
-                &self.hold,
-                &self.closed,
-                &self.pace,
-            ],
-        )
-    }
-}
-
-/// Lanes that are to be there, column by column.
-#[derive(Default)]
-pub(super) struct NewLanes {
-    keys: Vec<String>,
-    max_in_flight: Vec<i64>,
-    rate_interval_ns: Vec<Option<i64>>,
-    rate_burst: Vec<Option<i64>>,
-    strict: Vec<bool>,
-    enabled: Vec<bool>,
-    /// The webhook that is tried out in it, and that must be there.
-    tries_out: Vec<Option<String>>,
-}
-
-impl NewLanes {
-    pub(super) fn push(&mut self, key: &LaneKey, rules: &LaneRules) {
-        let new = Columned::of(rules);
-        self.keys.push(key.as_str().to_owned());
-        self.max_in_flight.push(new.max_in_flight);
-        self.rate_interval_ns.push(new.rate_interval_ns);
-        self.rate_burst.push(new.rate_burst);
-        self.strict.push(rules.order == Order::Strict);
-        self.enabled.push(rules.enabled);
-        self.tries_out.push(None);
-    }
-
-    /// One in which a webhook is tried out.
-    pub(super) fn push_test(&mut self, webhook: &WebhookId) {
-        self.push(&LaneKey::test(webhook), &LaneRules::TEST);
-        self.tries_out.pop();
-        self.tries_out.push(Some(webhook.to_string()));
-    }
-
-    /// The statement that makes those that are not there.
-    pub(super) fn insert(&self) -> Query<'_> {
-        query(
-            INSERT,
-            &[
-                &self.keys,
-                &self.max_in_flight,
-                &self.rate_interval_ns,
-                &self.rate_burst,
-                &self.strict,
-                &self.enabled,
-                &self.tries_out,
-            ],
-        )
-    }
-}
-
-/// A lane's limits, as columns.
-struct Columned {
-    max_in_flight: i64,
-    rate_interval_ns: Option<i64>,
-    rate_burst: Option<i64>,
-}
-
-impl Columned {
-    fn of(rules: &LaneRules) -> Self {
-        let rate = rules.limits.rate;
-        Self {
-            max_in_flight: rules.limits.in_flight.get().into(),
-            rate_interval_ns: rate.map(|rate| nanos(rate.interval)),
-            rate_burst: rate.map(|rate| rate.burst.get().into()),
-        }
-    }
-}
-
-fn read(row: &Row) -> Result<Waiting, Fault> {
-    let rate = match (
-        row.read::<Option<i64>>("rate_interval_ns")?,
-        row.read::<Option<i64>>("rate_burst")?,
-    ) {
-        (Some(interval), Some(burst)) => Some(Rate {
-            interval: Duration::from_nanos(unsigned(interval, "rate_interval_ns")?),
-            burst: unsigned(burst, "rate_burst")
-                .map(NonZeroU32::new)?
-                .ok_or(Fault::Unreadable("rate_burst"))?,
-        }),
-        _ => None,
-    };
-    let in_flight = NonZeroU32::new(row.count("max_in_flight")?);
-    let limits = Limits {
-        in_flight: in_flight.ok_or(Fault::Unreadable("max_in_flight"))?,
-        rate,
-    };
-    let lane = Lane {
-        limits,
-        order: if row.read("strict")? {
-            Order::Strict
-        } else {
-            Order::Any
-        },
-        enabled: row.read("enabled")?,
-        whole_at: optional_instant(row.read("whole_at")?, "whole_at")?,
-        pace: pace_read(row.read("pace")?).map_err(|_| Fault::Unreadable("pace"))?,
-    };
-    let runs = row
-        .read::<Option<&str>>("runs")?
-        .map(serde_json::from_str)
-        .transpose();
-    Ok(Waiting {
-        lane,
-        doomed: row.read::<Option<&str>>("key")?.is_none(),
-        in_flight: row.count("in_flight")?,
-        failing_since: optional_instant(row.read("failing_since")?, "failing_since")?,
-        turn: row.read("turn")?,
-        place: match (row.read("ready")?, row.read("opens_at")?) {
-            (true, _) => Place::Ready,
-            (false, Some(at)) => Place::Later(at),
-            (false, None) => Place::Nowhere,
-        },
-        runs: runs.map_err(|_| Fault::Unreadable("runs"))?,
-        hold: row.read::<Option<HoldNo>>("hold")?.zip(Some(row.read("closed")?)),
-    })
 }

@@ -2,6 +2,7 @@
 
 mod anew;
 mod attempts;
+mod brought;
 mod claims;
 mod clock;
 mod contents;
@@ -15,6 +16,7 @@ mod holds;
 mod inspect;
 mod intake;
 mod keeper;
+mod lane_rows;
 mod lanes;
 mod partitions;
 mod purge;
