@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 
 use super::error::CallError;
 use super::patience::Polled;
-use crate::json::{self, RawJson};
+use crate::json::{self, Maybe, RawJson};
 use crate::retry::RetryAfter;
 use crate::task::{Results, TaskProgress, TaskStatus};
 
@@ -61,13 +61,14 @@ fn take_one(left: &AtomicU32) -> bool {
         .is_ok()
 }
 
-/// The status and what goes with it. An answer with results but without a status is one of success.
+/// The status and what goes with it. An answer with results but without a status is one of success; `null` is a result if
+/// the status says so.
 fn known(answer: Results<RawJson>) -> Option<(TaskStatus, Detail)> {
-    let results = answer.results.into_value();
-    let status = match answer.status.into_value() {
-        Some(status) => status,
-        None if results.is_some() => TaskStatus::Succeeded,
-        None => return None,
+    let (status, results) = match (answer.status.into_value(), answer.results) {
+        (Some(TaskStatus::Succeeded), Maybe::Null) => (TaskStatus::Succeeded, RawJson::parse("null").ok()),
+        (Some(status), results) => (status, results.into_value()),
+        (None, Maybe::Value(results)) => (TaskStatus::Succeeded, Some(results)),
+        (None, _) => return None,
     };
     let detail = Detail {
         error: answer.error.into_value(),

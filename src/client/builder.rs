@@ -122,7 +122,8 @@ impl CallClientBuilder {
     }
 
     /// Lets results be fetched from this origin (scheme, host and port), token included, although calls go to another.
-    /// By default they are fetched from where the call went, and from nowhere else.
+    /// By default they are fetched from where the call went, and from nowhere else. A URI without a scheme and a host is no
+    /// origin, and allows nothing.
     pub fn allow_results_from(mut self, origin: Uri) -> Self {
         self.0.origins.push(origin);
         self
@@ -154,9 +155,8 @@ impl Shared {
 
     /// Whether the token of a call to `service` may be shown there.
     pub(super) fn trusts(&self, service: &Uri, results: &Uri) -> bool {
-        std::iter::once(service)
-            .chain(&self.origins)
-            .any(|known| origin(known) == origin(results))
+        let mut known = std::iter::once(service).chain(&self.origins).filter_map(origin);
+        origin(results).is_some_and(|results| known.any(|known| known == results))
     }
 }
 

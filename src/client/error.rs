@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 
 use crate::json::PayloadError;
+use crate::secret::Hidden;
 use crate::task::AsyncUriError;
 use crate::transport::SendError;
 
@@ -45,7 +46,7 @@ impl fmt::Debug for StartError {
 }
 
 /// Why there are no results.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
     /// The task has failed.
@@ -76,4 +77,23 @@ pub enum CallError {
     /// The results are not of the type they are read as.
     #[error(transparent)]
     Unreadable(#[from] PayloadError),
+}
+
+impl fmt::Debug for CallError {
+    /// Of a text for people, which may be personal, only the size is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { error, description } => f
+                .debug_struct("Failed")
+                .field("error", error)
+                .field("description", &description.as_ref().map(Hidden))
+                .finish(),
+            Self::TimedOut => f.write_str("TimedOut"),
+            Self::Expired => f.write_str("Expired"),
+            Self::Refused(status) => f.debug_tuple("Refused").field(status).finish(),
+            Self::ElsewhereResults => f.write_str("ElsewhereResults"),
+            Self::NowhereResults => f.write_str("NowhereResults"),
+            Self::Unreadable(error) => f.debug_tuple("Unreadable").field(error).finish(),
+        }
+    }
 }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -17,11 +18,12 @@ use super::{Decimal, RawJson};
 /// assert_eq!(OpaqueId::from(4187).as_str(), "4187");
 /// assert_eq!(serde_json::to_string(&OpaqueId::from(4187)).unwrap(), "4187");
 /// assert_eq!(serde_json::to_string(&OpaqueId::from("4187")).unwrap(), "\"4187\"");
+/// assert_eq!(OpaqueId::from(4187), OpaqueId::from("4187"));
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct OpaqueId(Form);
 
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 enum Form {
     Number(Decimal),
     Text(String),
@@ -42,6 +44,20 @@ impl OpaqueId {
             Form::Number(number) => number.to_i64(),
             Form::Text(_) => None,
         }
+    }
+}
+
+impl PartialEq for OpaqueId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for OpaqueId {}
+
+impl Hash for OpaqueId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 

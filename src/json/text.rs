@@ -42,21 +42,29 @@ impl fmt::Debug for UrlText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = self.0.find(['?', '#']).unwrap_or(self.0.len());
         let (shown, hidden) = self.0.split_at(end);
-        let (scheme, rest) = shown
-            .split_once("://")
-            .map_or(("", shown), |(scheme, rest)| (scheme, rest));
-        let authority = rest.split(['/', '\\']).next().unwrap_or_default();
-        let after_user = authority.rfind('@').map(|at| &rest[at..]);
         f.write_str("UrlText(")?;
-        if !scheme.is_empty() {
-            write!(f, "{scheme}://")?;
-        }
-        match after_user {
-            Some(host) => write!(f, "..{host}")?,
-            None => f.write_str(rest)?,
+        match shown.rfind('@') {
+            // Readers differ on where the user info begins and ends, so all is left out that any takes for it.
+            Some(at) => write!(f, "{}..{}", scheme_and_slashes(shown), &shown[at..])?,
+            None => f.write_str(shown)?,
         }
         f.write_str(if hidden.is_empty() { ")" } else { "..)" })
     }
+}
+
+/// What a URL begins with, up to where an authority could begin.
+fn scheme_and_slashes(url: &str) -> &str {
+    let is_slash = |character: char| matches!(character, '/' | '\\');
+    let scheme = url
+        .find(|character: char| !character.is_ascii_alphanumeric())
+        .filter(|colon| {
+            url[*colon..]
+                .strip_prefix(':')
+                .is_some_and(|rest| rest.starts_with(is_slash))
+        })
+        .map_or(0, |colon| colon + 1);
+    let authority = url[scheme..].find(|character| !is_slash(character));
+    &url[..authority.map_or(url.len(), |authority| scheme + authority)]
 }
 
 /// A secret that travels in a payload, such as a key that is shown once when it is made. It is written to

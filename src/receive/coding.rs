@@ -29,6 +29,12 @@ impl Coding {
     }
 }
 
+/// Whether a body begins as gzip does, which no text and no JSON does.
+#[cfg(feature = "gzip")]
+pub(super) fn looks_like_gzip(body: &[u8]) -> bool {
+    body.starts_with(&[0x1f, 0x8b])
+}
+
 /// Why a body was not inflated.
 #[cfg(feature = "gzip")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use crate::transport::{HttpSender, ResponseLimits, SendErrorKind};
 /// How long a fetch may take.
 const FETCH_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The least time between the beginning of a fetch that failed and that of the next one.
+/// The least time between the end of a fetch that failed and the beginning of the next one.
 const BACK_OFF: Duration = Duration::from_secs(5);
 
 /// A set that is younger is not fetched anew because a message names a key that is not in it: anyone can name one.
@@ -44,8 +44,8 @@ const LARGEST_SET: usize = 256 * 1024;
 /// - When a message names a key that is not in the set, the set is fetched once more, unless it is less than a minute
 ///   old: keys are published before they are used, and whoever names keys that do not exist must not cause a storm.
 /// - Sets are fetched one at a time, however many messages wait: they share the outcome. Whoever waits drives the fetch,
-///   so it goes on for the others if one of them is dropped. It may take 10 seconds. Until 5 seconds after the beginning
-///   of a fetch that failed, nothing is fetched.
+///   so it goes on for the others if one of them is dropped. It may take 10 seconds. For 5 seconds after a fetch that
+///   failed, nothing is fetched.
 /// - Where the keys that are needed cannot be fetched, nobody can say whether the message is authentic: the sender
 ///   hears 503, not 401, and tries again.
 ///
@@ -89,7 +89,7 @@ struct Place {
 struct State {
     keys: Option<Keys>,
     fetch: Option<WeakShared<BoxFuture<'static, Fetched>>>,
-    /// The last fetch, if it failed, and when it began.
+    /// The last fetch, if it failed, and when it ended.
     failed: Option<(DateTime<Utc>, KeyFetchError)>,
 }
 
@@ -247,7 +247,7 @@ impl Place {
         let mut state = self.state();
         match &fetched {
             Ok(keys) => (state.keys, state.failed) = (Some(keys.clone()), None),
-            Err(error) => state.failed = Some((now, *error)),
+            Err(error) => state.failed = Some((self.timer.now(), *error)),
         }
         fetched
     }

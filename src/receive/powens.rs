@@ -8,12 +8,13 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use super::{Payload, Protocol, Unreadable};
-use crate::provider::powens::{Event, EventName};
+use crate::json;
+use crate::provider::powens::{Event, EventName, NotJson, UnknownBody};
 
 /// Powens' webhooks, told apart by `id_webhook_data`.
 ///
 /// No body says which event it is: that follows from the URL it came to. A body that is not JSON, such as CFONB, is
-/// [`Event::NotJson`], with its media type; it has no `id_webhook_data`, so the digest of its bytes stands in.
+/// [`Event::NotJson`], with its media type; where there is no `id_webhook_data` in it, the digest of its bytes stands in.
 ///
 /// ```
 /// use ringback::provider::powens::EventName;
@@ -64,7 +65,13 @@ impl Protocol for PowensEvents {
 
     #[inline]
     fn key(&self, _head: &Parts, payload: &Payload<Event>) -> Option<String> {
-        payload.known()?.id_webhook_data().map(ToString::to_string)
+        let event = payload.known()?;
+        let Event::NotJson(NotJson { body, .. }) = event else {
+            return event.id_webhook_data().map(ToString::to_string);
+        };
+        // Its media type is not signed, so what is JSON all the same may be a copy of a message that was called so.
+        let body: UnknownBody = json::parse(body).ok()?;
+        body.id_webhook_data.value().map(ToString::to_string)
     }
 }
 

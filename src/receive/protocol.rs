@@ -15,7 +15,8 @@ use crate::json;
 ///
 /// Pure. `read` is given the head of the request and the verified, inflated body, which may be anything at all: it
 /// must not panic, and what it cannot read is [`Unreadable`], which loses nothing. `key` is the same for every
-/// copy of one message and different for different ones.
+/// copy of one message and different for different ones; whoever has seen a message can send a copy with other headers,
+/// so only those that are signed may count.
 ///
 /// # Errors
 ///
@@ -26,7 +27,7 @@ use crate::json;
 /// use http::request::Parts;
 /// use ringback::receive::{Payload, Protocol, Unreadable};
 ///
-/// /// GitHub's: the header names the event and the delivery, and the body is left as it is.
+/// /// GitHub's: a header names the event, and the body is left as it is.
 /// #[derive(Debug)]
 /// struct GitHubEvents;
 ///
@@ -38,8 +39,9 @@ use crate::json;
 ///         Ok(name.to_str().map_err(|_| Unreadable)?.to_owned())
 ///     }
 ///
-///     fn key(&self, head: &Parts, _payload: &Payload<String>) -> Option<String> {
-///         Some(head.headers.get("x-github-delivery")?.to_str().ok()?.to_owned())
+///     /// `X-GitHub-Delivery` would be one, but the signature covers the body alone.
+///     fn key(&self, _head: &Parts, _payload: &Payload<String>) -> Option<String> {
+///         None
 ///     }
 /// }
 /// ```

@@ -180,7 +180,8 @@ impl<P: Protocol> Receiver<P> {
     ///
     /// The request must be the one that came: a scheme that signs the path needs the URI of the request line, which
     /// routers that strip a prefix change (axum's `nest` does, and keeps the original in `OriginalUri`), and a body
-    /// that something inflated on the way must not say `content-encoding` any more.
+    /// that something inflated on the way must not say `content-encoding` any more. One that is still gzip is inflated
+    /// whether it says so or not.
     ///
     /// # Errors
     ///
@@ -198,9 +199,11 @@ impl<P: Protocol> Receiver<P> {
             .read(&head, &body)
             .map_or(Payload::Unknown, Payload::Known);
         let key = self.protocol.key(&head, &payload);
+        // No receiver's name has a slash in it here, so whatever a sender is called, no two are called the same.
+        let name = self.name.replace('%', "%25").replace('/', "%2F");
         let receiver = match &admission.sender {
-            Some(sender) => format!("{}/{sender}", self.name),
-            None => self.name.clone(),
+            Some(sender) => format!("{name}/{sender}"),
+            None => name,
         };
         let key = SeenKey::new(receiver, key_or_digest(key, &body));
         Ok(Received {
@@ -314,28 +317,39 @@ impl<P: Protocol> Receiver<P> {
         }
     }
 
-    /// The body as its sender wrote it, once the gate has let it in.
+    /// The body as its sender wrote it, once the gate has let it in. One that is gzip is inflated whether or not a header
+    /// says so: headers are seldom signed, and a copy without them is still a copy.
     async fn authentic_body(&self, head: &Parts, wire: Bytes) -> Result<(Admission, Bytes), Rejection> {
         match Coding::of(&head.headers).ok_or(Rejection::Coding)? {
+            #[cfg(feature = "gzip")]
+            Coding::Gzip => self.authentic_gzip(head, wire, true).await,
+            #[cfg(feature = "gzip")]
+            Coding::Identity if super::coding::looks_like_gzip(&wire) => {
+                self.authentic_gzip(head, wire, false).await
+            }
             Coding::Identity => {
                 let admission = self.admit(head, &wire).await?;
                 Ok((admission, wire))
             }
-            #[cfg(feature = "gzip")]
-            Coding::Gzip => self.authentic_gzip(head, &wire).await,
         }
     }
 
     /// Whether a provider signs the compressed bytes or those before is not published for Powens. Either will do, for
-    /// either needs the key.
+    /// either needs the key. What is not said to be gzip, and is not, stays as it is.
     #[cfg(feature = "gzip")]
-    async fn authentic_gzip(&self, head: &Parts, wire: &[u8]) -> Result<(Admission, Bytes), Rejection> {
+    async fn authentic_gzip(
+        &self,
+        head: &Parts,
+        wire: Bytes,
+        is_said: bool,
+    ) -> Result<(Admission, Bytes), Rejection> {
         use super::coding::{InflateError, inflate};
         use crate::signature::Refusal;
 
-        match self.admit(head, wire).await {
-            Ok(admission) => match inflate(wire, self.inflated_limit) {
+        match self.admit(head, &wire).await {
+            Ok(admission) => match inflate(&wire, self.inflated_limit) {
                 Ok(inflated) => Ok((admission, inflated)),
+                Err(_) if !is_said => Ok((admission, wire)),
                 Err(InflateError::Malformed) => Err(Rejection::Coding),
                 Err(InflateError::TooLarge) => Err(Rejection::TooLarge),
             },
@@ -343,7 +357,7 @@ impl<P: Protocol> Receiver<P> {
                 // Whoever sent this has proved nothing yet, so it may not grow as gzip can.
                 let allowed = UNPROVEN_INFLATED.max(wire.len().saturating_mul(UNPROVEN_RATIO));
                 let inflated =
-                    inflate(wire, self.inflated_limit.min(allowed)).map_err(|error| match error {
+                    inflate(&wire, self.inflated_limit.min(allowed)).map_err(|error| match error {
                         InflateError::Malformed => Rejection::Refused(Refusal::Mismatch),
                         InflateError::TooLarge => Rejection::TooLarge,
                     })?;

@@ -50,7 +50,8 @@ impl<T: DeserializeOwned + Send + 'static> Protocol for StandardEvents<T> {
     }
 
     fn key(&self, head: &Parts, _payload: &Payload<T>) -> Option<String> {
-        Some(head.headers.get(&ID)?.to_str().ok()?.to_owned())
+        // Any byte may be in it, and each is signed.
+        Some(head.headers.get(&ID)?.as_bytes().escape_ascii().to_string())
     }
 }
 

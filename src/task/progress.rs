@@ -7,6 +7,8 @@ use crate::secret::Hidden;
 
 /// How far a task has come, as whoever works on it says. Nothing is promised by it: it may stand still or fall back.
 ///
+/// No provider documents one. It has these two fields alone: of others, nothing is kept.
+///
 /// ```
 /// use ringback::task::{Fraction, TaskProgress};
 ///

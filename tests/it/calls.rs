@@ -168,6 +168,23 @@ fn results_are_polled_for_until_they_are_there() {
 }
 
 #[test]
+fn results_may_be_null() {
+    let time = time();
+    let null = || ok(r#"{"results":null,"status":"Succeeded"}"#);
+    let not_yet = [
+        ok(ACCEPTED),
+        ok(r#"{"status":"Succeeded"}"#),
+        ok(r#"{"results":null}"#),
+        null(),
+    ];
+    let sender = scripted(&time, not_yet);
+    let client = client(Arc::clone(&sender), &time);
+    let pending = start(&client, &time, WaitBy::Polling);
+    assert_eq!(drive(&time, pending.results::<Option<u8>>()).unwrap(), None);
+    assert_eq!(sender.received().len(), 4);
+}
+
+#[test]
 fn progress_is_seen_while_waiting() {
     let time = time();
     let sender = scripted(&time, [ok(ACCEPTED), ok(RUNNING), ok(SUCCEEDED)]);
@@ -482,6 +499,19 @@ fn a_token_is_shown_to_nobody_but_its_service() {
         .build();
     let pending = drive(&time, allowed.call(call()).start()).unwrap();
     assert!(drive(&time, pending.results::<Vec<f64>>()).is_ok());
+}
+
+#[test]
+fn what_has_no_origin_is_trusted_by_nobody() {
+    let nowhere = r#"{"results_uri":"foo://evil.example/results/7","status":"Queued","task_id":"7"}"#;
+    let time = time();
+    let sender = scripted(&time, [ok(nowhere), ok(SUCCEEDED)]);
+    let client = CallClient::builder(Arc::clone(&sender), time.clone())
+        .allow_results_from(Uri::from_static("results.example.com"))
+        .build();
+    let pending = drive(&time, client.call(call()).start()).unwrap();
+    let error = drive(&time, pending.results::<()>()).unwrap_err();
+    assert!(matches!(error, CallError::ElsewhereResults), "{error}");
 }
 
 #[test]

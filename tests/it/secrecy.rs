@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::DateTime;
-use http::StatusCode;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
+use ringback::client::CallError;
 use ringback::delivery::{AttemptReport, Call, Event, Limits, Outcome, Target};
 use ringback::engine::{NewCall, Registration};
 use ringback::id::{DeliveryId, Fence};
+use ringback::json::UrlText;
+use ringback::provider::powens::{self, EventName};
+use ringback::signature::Message;
 use ringback::store::{AuthRecord, Claimed, ClaimedTarget, NewDelivery, NewTask, TaskEnd};
 use ringback::task::TaskProgress;
 use ringback::url::WebhookUrl;
@@ -55,6 +60,7 @@ fn nothing_secret_is_in_any_debug() {
         target: ClaimedTarget::Call(Arc::new(call())),
         auth: Some(Arc::new(record.clone())),
     };
+    let bearer = HeaderValue::from_str(&format!("Bearer {CANARY}")).unwrap();
     let new_call = NewCall::new(text(), text())
         .with_input(body())
         .with_webhook_uri(text());
@@ -64,7 +70,28 @@ fn nothing_secret_is_in_any_debug() {
         outcome: Outcome::Answered(StatusCode::OK),
         excerpt: body(),
     };
+    let (method, headers) = (Method::POST, HeaderMap::from_iter([(AUTHORIZATION, bearer)]));
     let shown = [
+        format!(
+            "{:?}",
+            Message {
+                method: &method,
+                target: &format!("/hook?token={CANARY}"),
+                headers: &headers,
+                body: &body(),
+            }
+        ),
+        format!(
+            "{:?}",
+            powens::Event::parse(&EventName::UserSynced, Some("text/plain"), &body())
+        ),
+        format!(
+            "{:?}",
+            CallError::Failed {
+                error: None,
+                description: Some(text()),
+            }
+        ),
         format!("{record:?}"),
         format!("{task:?}"),
         format!("{claimed:?}"),
@@ -92,5 +119,28 @@ fn nothing_secret_is_in_any_debug() {
     ];
     for text in shown {
         assert!(!text.contains(CANARY), "{text}");
+    }
+}
+
+/// However it is written: what others take for user info is not shown, nor what they take for a query.
+#[test]
+fn no_url_shows_its_user_or_its_query() {
+    for (url, shown) in [
+        ("https://user:hunter2@h/x", "https://..@h/x"),
+        ("https://user:hunter2@a@h/x?hunter2", "https://..@h/x.."),
+        ("//user:hunter2@h/x", "//..@h/x"),
+        ("https:/user:hunter2@h/x", "https:/..@h/x"),
+        ("https:user:hunter2@h/x", "..@h/x"),
+        ("https:///user:hunter2@h", "https:///..@h"),
+        (r"https:\\user:hunter2@h\x", r"https:\\..@h\x"),
+        ("https://user:hunt/er2@h/x", "https://..@h/x"),
+        ("/path/@handle#hunter2", "/..@handle.."),
+        ("h/x", "h/x"),
+    ] {
+        assert_eq!(
+            format!("{:?}", UrlText::from(url)),
+            format!("UrlText({shown})"),
+            "{url}"
+        );
     }
 }

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use super::{BankAccount, Subscription};
 use crate::json::{Decimal, Flag, Maybe, OpaqueId, RawJson, TextOrObject, Timestamp, wire_enum, wire_object};
 
@@ -107,10 +109,26 @@ wire_object! {
 
 impl Connection {
     /// Why the last synchronisation failed, if it did. `CONNECTION_SYNCED` is sent for failures too.
+    ///
+    /// Only `null` is success, so a state that is no text is a failure too: the one that the deprecated `error` tells, or
+    /// [`ConnectionState::Other`].
     pub fn failure(&self) -> Option<&ConnectionState> {
-        self.state.value().filter(|state| !state.is_success())
+        let state = match &self.state {
+            Maybe::Absent | Maybe::Unexpected(_) if !self.error.is_absent() && !self.error.is_null() => {
+                &self.error
+            }
+            state => state,
+        };
+        match state {
+            Maybe::Absent | Maybe::Null => None,
+            Maybe::Value(state) => Some(state).filter(|state| !state.is_success()),
+            Maybe::Unexpected(_) => Some(&UNREADABLE),
+        }
     }
 }
+
+/// A state that is no text.
+static UNREADABLE: LazyLock<ConnectionState> = LazyLock::new(|| ConnectionState::from("unreadable"));
 
 wire_object! {
     /// A channel that a connection is fed through \[PC\].

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
@@ -10,6 +12,7 @@ use crate::json::{
     self, Maybe, OneOrMany, OpaqueId, PayloadError, Survey, Surveyor, TextOrObject, Timestamp, wire_enum,
     wire_object,
 };
+use crate::secret::Hidden;
 
 macro_rules! events {
     ($($(#[$meta:meta])* $variant:ident($body:ident) = $name:literal,)+) => {
@@ -159,8 +162,8 @@ wire_object! {
     }
 }
 
-/// A body that is not JSON.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A body that is not JSON. `Debug` shows its length alone.
+#[derive(Clone, PartialEq, Eq)]
 pub struct NotJson {
     /// The event's name, as the caller gave it.
     pub name: EventName,
@@ -168,6 +171,16 @@ pub struct NotJson {
     pub media_type: Option<String>,
     /// The body.
     pub body: Bytes,
+}
+
+impl fmt::Debug for NotJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NotJson")
+            .field("name", &self.name)
+            .field("media_type", &self.media_type)
+            .field("body", &Hidden(&self.body))
+            .finish()
+    }
 }
 
 pub(super) fn is_json(media_type: Option<&str>, body: &[u8]) -> bool {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use ringback::json::{
     self, Decimal, Flag, Maybe, OneOrMany, OpaqueId, PayloadErrorKind, Survey, TextOrObject, unfamiliar,
 };
+use ringback::provider::powens::ConnectionState;
 use ringback::provider::{powens, truelayer, truv, yodlee};
 use ringback::task;
 use serde::de::DeserializeOwned;
@@ -325,4 +326,38 @@ fn truelayer_errors_say_whether_a_retry_helps() {
             .unwrap();
     assert_eq!(problem.retry_helps(), RetryHelps::Yes);
     assert_eq!(unfamiliar(&problem), [""; 0]);
+}
+
+#[test]
+fn a_connection_has_failed_unless_it_says_null() {
+    let failure = |body: &str| {
+        let connection: powens::Connection = json::parse(body.as_bytes()).unwrap();
+        connection.failure().cloned()
+    };
+    let wrong = Some(ConnectionState::WrongPass);
+    for body in [
+        r#"{"state":"wrongpass"}"#,
+        r#"{"state":"wrongpass","error":null}"#,
+        r#"{"error":"wrongpass"}"#,
+        r#"{"state":{"code":"wrongpass"},"error":"wrongpass"}"#,
+    ] {
+        assert_eq!(failure(body), wrong, "{body}");
+    }
+    for body in [
+        r#"{"state":{"code":"wrongpass"}}"#,
+        r#"{"state":7,"error":null}"#,
+        r#"{"error":[]}"#,
+    ] {
+        assert!(matches!(failure(body), Some(ConnectionState::Other(_))), "{body}");
+    }
+    for body in [
+        "{}",
+        r#"{"state":null}"#,
+        r#"{"state":null,"error":"wrongpass"}"#,
+        r#"{"state":""}"#,
+        r#"{"state":"null"}"#,
+        r#"{"error":null}"#,
+    ] {
+        assert_eq!(failure(body), None, "{body}");
+    }
 }

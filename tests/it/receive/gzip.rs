@@ -15,6 +15,7 @@ use ringback::provider::powens::EventName;
 use ringback::receive::{Admission, Arrival, Gate, GateError, PowensEvents, Receiver, Rejection, UrlSecret};
 use ringback::secret::Secret;
 use ringback::signature::Refusal;
+use ringback::store::MemoryStore;
 use ringback::testing::ManualTime;
 
 use super::{BODY, Handled, receiver, refusal, ring, signed, time, verifier};
@@ -72,6 +73,47 @@ async fn a_body_is_signed_before_or_after_it_is_compressed() {
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
     }
     assert_eq!(handled.count(), 2);
+}
+
+#[tokio::test]
+async fn a_copy_whose_coding_is_not_said_any_more_is_a_copy() {
+    let (time, handled) = (time(), Handled::new());
+    let receiver = receiver(&time).seen(MemoryStore::new());
+    let uncoded = |mut request: Request<Bytes>| {
+        request.headers_mut().remove("content-encoding");
+        request
+    };
+    let copies = || {
+        [
+            signed_wire(&time, gzip(BODY.as_bytes())),
+            uncoded(signed_wire(&time, gzip(BODY.as_bytes()))),
+            uncoded(signed_inflated(&time, BODY.as_bytes())),
+        ]
+    };
+    for request in copies().into_iter().chain(copies().into_iter().rev()) {
+        let received = receiver.accept(request.clone()).await.unwrap();
+        assert_eq!(
+            (received.key.key.as_str(), &received.body[..]),
+            ("90313", BODY.as_bytes())
+        );
+        let response = ring(&receiver, request, &handled).await;
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    }
+    assert_eq!(handled.count(), 1);
+
+    // What only looks like it is left as it is.
+    for body in [
+        &b"\x1f\x8b"[..],
+        b"\x1f\x8b and more",
+        &gzip(BODY.as_bytes())[..30],
+    ] {
+        let received = receiver.accept(signed(&time, body.to_vec())).await.unwrap();
+        assert_eq!(received.body, body);
+        let forged = Request::post("/powens")
+            .body(Bytes::copy_from_slice(body))
+            .unwrap();
+        assert!(receiver.accept(forged).await.is_err());
+    }
 }
 
 #[tokio::test]

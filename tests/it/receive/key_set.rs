@@ -228,6 +228,26 @@ async fn an_old_set_is_used_for_a_day_while_there_is_no_newer_one() {
 }
 
 #[tokio::test]
+async fn a_place_that_hangs_holds_up_one_message_in_a_while() {
+    let world = World::publishing(&[1]);
+    world.ring(1, LIVE).await.unwrap();
+    world.answers(Box::new(Reply::hang));
+    world.time.advance(Duration::from_secs(60 * 60));
+    {
+        let mut waiting = std::pin::pin!(world.ring(1, LIVE));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        world.time.advance(Duration::from_secs(10));
+        waiting.await.unwrap();
+    }
+    for _second in 0..5 {
+        world.ring(1, LIVE).now_or_never().unwrap().unwrap();
+        world.time.advance(Duration::from_secs(1));
+    }
+    assert_eq!(world.fetches(), 2);
+    assert!(world.ring(1, LIVE).now_or_never().is_none());
+}
+
+#[tokio::test]
 async fn a_key_is_good_for_the_place_that_publishes_it_and_places_are_told_apart() {
     let world = World::trusting(&[LIVE, SANDBOX], &[1]);
     let of = async |jku| {

@@ -1,5 +1,7 @@
 //! Each provider's messages: read as typed events, and told apart by its own key.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
 use ringback::provider::powens::{self, EventName};
@@ -165,6 +167,23 @@ async fn standard_webhooks_are_told_apart_by_their_header_whatever_they_hold() {
     let unknown = received(StandardEvents::<Invoice>::new(), request("/", &id, "seven")).await;
     assert_eq!(unknown.payload, Payload::Unknown);
     assert_eq!(unknown.key.key, "msg_1");
+
+    // A header may hold other than ASCII, and other than UTF-8.
+    let mut keys = BTreeSet::new();
+    let ids = [
+        &b"msg_\xc3\xa91"[..],
+        b"msg_\xc3\xa92",
+        b"msg_\xe91",
+        b"msg_\\xe91",
+        b"msg_\\\\xe91",
+    ];
+    for id in ids {
+        let mut request = request("/", &[], r#"{"number":7}"#);
+        let id = HeaderValue::from_bytes(id).unwrap();
+        request.headers_mut().insert("webhook-id", id);
+        keys.insert(received(StandardEvents::<Invoice>::new(), request).await.key.key);
+    }
+    assert_eq!(keys.len(), ids.len(), "{keys:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Copies of one message: handled once, by one handler at a time, and again only if that failed.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::header::RETRY_AFTER;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use ringback::provider::powens::{Event, EventName};
-use ringback::receive::{Admission, Arrival, Gate, GateError, PowensEvents, Received, Receiver, Rejection};
+use ringback::receive::{
+    Admission, Arrival, Gate, GateError, PowensEvents, Received, Receiver, Rejection, per_sender,
+};
 use ringback::store::{EncryptionKey, MemoryStore, SeenClaim, SeenStore, SqliteStore, StoreErrorKind};
 use ringback::system::SystemEntropy;
 use ringback::testing::{Fault, FaultyStore, ManualTime};
@@ -55,6 +59,29 @@ async fn a_copy_is_accepted_and_not_handled_again() {
 }
 
 #[tokio::test]
+async fn a_copy_is_one_whatever_the_headers_say_that_are_not_signed() {
+    let (time, handled) = (time(), Handled::new());
+    let receiver = remembering(&time);
+    ring(&receiver, signed(&time, BODY), &handled).await;
+    for media_type in [
+        "text/plain",
+        "application/pdf",
+        "application/problem+json",
+        "\u{e9}",
+    ] {
+        let mut copy = signed(&time, BODY);
+        let media_type = HeaderValue::from_bytes(media_type.as_bytes()).unwrap();
+        copy.headers_mut().insert(CONTENT_TYPE, media_type);
+        let response = ring(&receiver, copy, &handled).await;
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    }
+    let mut copy = signed(&time, BODY);
+    copy.headers_mut().remove(CONTENT_TYPE);
+    ring(&receiver, copy, &handled).await;
+    assert_eq!(handled.count(), 1);
+}
+
+#[tokio::test]
 async fn a_key_is_kept_for_seven_days() {
     let (time, handled) = (time(), Handled::new());
     let receiver = remembering(&time);
@@ -88,6 +115,44 @@ async fn receivers_that_share_a_store_each_handle_a_message() {
         ring(&receiver, signed(&time, BODY), &handled).await;
     }
     assert_eq!(handled.count(), 2);
+}
+
+#[tokio::test]
+async fn names_of_receivers_and_senders_are_told_apart_wherever_they_have_slashes() {
+    let time = time();
+    let key_of = async |name: &str, sender: Option<&str>| {
+        let sender = sender.map(str::to_owned);
+        let gate = per_sender(move |_: &Parts| {
+            let found = sender.clone().map(|sender| (sender, verifier()));
+            async move { Ok(found) }
+        });
+        let protocol = PowensEvents::of(EventName::ConnectionSynced);
+        let receiver = Receiver::new(name, protocol, gate).clock(time.clone());
+        receiver
+            .accept(signed(&time, BODY))
+            .await
+            .unwrap()
+            .key
+            .to_string()
+    };
+    let mut keys = Vec::new();
+    for (name, sender) in [
+        ("powens", "eu/acme"),
+        ("powens/eu", "acme"),
+        ("powens%2Feu", "acme"),
+    ] {
+        keys.push(key_of(name, Some(sender)).await);
+    }
+    let bare = Receiver::new(
+        "powens/eu/acme",
+        PowensEvents::of(EventName::ConnectionSynced),
+        verifier(),
+    );
+    let received = bare.clock(time.clone()).accept(signed(&time, BODY)).await;
+    keys.push(received.unwrap().key.to_string());
+    assert_eq!(keys[0], "powens/eu/acme/90313");
+    let distinct: BTreeSet<_> = keys.iter().collect();
+    assert_eq!(distinct.len(), keys.len(), "{keys:?}");
 }
 
 #[tokio::test]
