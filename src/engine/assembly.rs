@@ -13,6 +13,10 @@ use crate::store::{AuthRecord, Store};
 use crate::system::{Entropy, SystemEntropy};
 use crate::transport::{Guard, HttpSender, ResponseLimits};
 
+/// How many providers made from stored records are kept. When there are more, all are dropped and made anew as they are
+/// needed, and tokens are had anew with them: so many that no more than a few processes ever come to it.
+const MOST_STORED_AUTHS: usize = 65_536;
+
 /// The parts, put together once. Cloning it is cheap and shares everything.
 #[derive(Debug, Clone)]
 pub struct Engine(Arc<Parts>);
@@ -202,9 +206,10 @@ impl EngineBuilder {
     }
 
     /// How much longer a lease is than the deadlines under it: the time that settling may take before another
-    /// worker thinks this one dead. Default 15 seconds.
+    /// worker thinks this one dead. At least a tenth of a second: what the store takes longer than half of it to hand
+    /// out is given back. Default 15 seconds.
     pub fn lease_margin(mut self, margin: Duration) -> Self {
-        self.parts.lease_margin = margin;
+        self.parts.lease_margin = margin.max(Duration::from_millis(100));
         self
     }
 
@@ -253,6 +258,12 @@ impl Parts {
         AuthTools::new(&self.sender, &self.guard)
     }
 
+    /// Lets go of what was made from a record that is not to be used any more.
+    pub(super) fn forget_auth(&self, id: &AuthId) {
+        let mut made = self.stored_auths.lock().unwrap_or_else(PoisonError::into_inner);
+        made.remove(id);
+    }
+
     /// What proves a delivery that names this authentication. Providers made from stored records are kept for as
     /// long as the record stays the same, so that what they cache (tokens, prepared keys) is.
     pub(super) fn auth_provider(
@@ -269,6 +280,9 @@ impl Parts {
             Some((from, provider)) if Arc::ptr_eq(from, record) || from == record => Ok(Arc::clone(provider)),
             _ => {
                 let provider = record.config.provider(&self.auth_tools())?;
+                if made.len() >= MOST_STORED_AUTHS {
+                    made.clear();
+                }
                 made.insert(id.clone(), (Arc::clone(record), Arc::clone(&provider)));
                 Ok(provider)
             }

@@ -138,7 +138,7 @@ impl Dispatcher {
     pub async fn remove_auth(&self, id: &AuthId) -> Result<bool, RemoveAuthError> {
         let users = self.parts.store.webhooks_with_auth(id, USERS_NAMED).await?;
         match users.is_empty() {
-            true => Ok(self.parts.store.remove_auth(id).await?),
+            true => Ok(self.revoke_auth(id).await?),
             false => Err(RemoveAuthError::InUse(users)),
         }
     }
@@ -150,7 +150,9 @@ impl Dispatcher {
     ///
     /// If the store fails.
     pub async fn revoke_auth(&self, id: &AuthId) -> Result<bool, StoreError> {
-        self.parts.store.remove_auth(id).await
+        let removed = self.parts.store.remove_auth(id).await;
+        self.parts.forget_auth(id);
+        removed
     }
 }
 

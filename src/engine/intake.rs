@@ -17,7 +17,7 @@ use super::{Dispatcher, EnqueueError};
 use crate::delivery::Webhook;
 use crate::id::Scope;
 use crate::observe;
-use crate::store::{SetAside, StoreError, Submission, SubmissionNo, TakeIn, TakenIn};
+use crate::store::{SetAside, StoreError, StoreErrorKind, Submission, SubmissionNo, TakeIn, TakenIn};
 use crate::time::{after, elapsed, is_within};
 
 /// How many submissions are taken in by one commit. Their bodies are in memory meanwhile.
@@ -56,7 +56,7 @@ pub(super) async fn take_in_all(parts: &Arc<Parts>) -> StoreError {
     loop {
         let ring = parts.store.intake_wake().listen();
         place.go_back(parts.timer.now());
-        match take_in_some(&dispatcher, place.after).await {
+        match take_in_some(&dispatcher, place.after, place.at_once).await {
             Ok(looked) => {
                 let is_empty = looked.last.is_none();
                 place.go_on(looked, parts.timer.now());
@@ -66,19 +66,32 @@ pub(super) async fn take_in_all(parts: &Arc<Parts>) -> StoreError {
                 }
             }
             Err(error) if is_lasting(&error) => return error,
+            // One of them it is, and the others are not to wait for it.
+            Err(error) if is_unreadable(&error) && place.at_once > 1 => place.at_once = 1,
             Err(_) => parts.timer.sleep(STORE_PAUSE).await,
         }
     }
 }
 
 /// How far the looks have come. As long as all that is found is taken in, each begins in front. What is left to other
-/// processes stays there, so from then on a look begins behind the last one; and now and then in front again, since the
+/// processes, or cannot be read, stays there, so from then on a look begins behind the last one; and now and then in front again, since the
 /// webhooks may have changed, and since what was submitted earlier may have been committed later.
-#[derive(Default)]
 struct Place {
     after: Option<SubmissionNo>,
+    /// How many are taken in by one commit from here on.
+    at_once: usize,
     /// When there was nothing left to look at.
     at_end: Option<DateTime<Utc>>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self {
+            after: None,
+            at_once: AT_ONCE,
+            at_end: None,
+        }
+    }
 }
 
 impl Place {
@@ -108,35 +121,54 @@ impl Place {
     }
 }
 
+fn is_unreadable(error: &StoreError) -> bool {
+    error.kind() == StoreErrorKind::Corrupt
+}
+
 /// What came of a look.
 struct Looked {
     /// The last submission that was there.
     last: Option<SubmissionNo>,
     /// Whether there were fewer than could be taken in at once.
     is_end: bool,
-    /// Whether any was left to other processes.
+    /// Whether any was left to other processes, or for another time.
     left_some: bool,
 }
 
-async fn take_in_some(dispatcher: &Dispatcher, after: Option<SubmissionNo>) -> Result<Looked, StoreError> {
+/// The first `at_once` from there on. What cannot be taken in here and now is left where it is, and passed by.
+async fn take_in_some(
+    dispatcher: &Dispatcher,
+    after: Option<SubmissionNo>,
+    at_once: usize,
+) -> Result<Looked, StoreError> {
     let parts = &dispatcher.parts;
-    let submissions = parts.store.submissions(after, AT_ONCE).await?;
+    let submissions = parts.store.submissions(after, at_once).await?;
     let mut looked = Looked {
         last: submissions.last().map(|last| last.number),
-        is_end: submissions.len() < AT_ONCE,
+        is_end: submissions.len() < at_once,
         left_some: false,
     };
-    let mut known: BTreeMap<Scope, Vec<Arc<Webhook>>> = BTreeMap::new();
+    let mut known: BTreeMap<Scope, Option<Vec<Arc<Webhook>>>> = BTreeMap::new();
     let (mut taking, mut taken) = (Vec::new(), Vec::new());
     for submission in submissions {
         let Submission {
             number, scope, id, ..
         } = submission;
         if !known.contains_key(&scope) {
-            let webhooks = parts.store.webhooks(&scope).await?;
+            let webhooks = match parts.store.webhooks(&scope).await {
+                // One that is damaged, or that a newer version has written, holds up its scope and no other.
+                Err(error) if is_unreadable(&error) => {
+                    observe::unrendered(&scope, &id, &error);
+                    None
+                }
+                webhooks => Some(webhooks?),
+            };
             known.insert(scope.clone(), webhooks);
         }
-        let webhooks = known.get(&scope).map(Vec::as_slice).unwrap_or_default();
+        let Some(Some(webhooks)) = known.get(&scope) else {
+            looked.left_some = true;
+            continue;
+        };
         let new = match submission.event {
             Some(event) => {
                 // A panic in the user's profile costs this event, and no other.
@@ -165,7 +197,16 @@ async fn take_in_some(dispatcher: &Dispatcher, after: Option<SubmissionNo>) -> R
     if taking.is_empty() {
         return Ok(looked);
     }
-    let answers = parts.store.take_in(taking, parts.timer.now()).await?;
+    let answers = match parts.store.take_in(taking, parts.timer.now()).await {
+        Err(error) if is_unreadable(&error) && at_once == 1 => {
+            if let Some((scope, id, _)) = taken.first() {
+                observe::unrendered(scope, id, &error);
+            }
+            looked.left_some = true;
+            return Ok(looked);
+        }
+        answers => answers?,
+    };
     for ((scope, id, event), answer) in taken.into_iter().zip(&answers) {
         match (answer, event) {
             (TakenIn::Fresh(deliveries), Some(event)) => observe::enqueued(&event, deliveries),

@@ -10,9 +10,12 @@ use libtest_mimic::Trial;
 use ringback::delivery::{Event, PlainProfile};
 use ringback::engine::{Engine, Registration, TokioTimer};
 use ringback::retry::Schedule;
-use ringback::store::{DeliveryStore, PostgresStore, StoreError, StoreErrorKind, WebhookStore};
+use ringback::store::{
+    DeliveryStore, EncryptionKey, EncryptionKeys, PostgresStore, StoreError, StoreErrorKind, WebhookStore,
+};
 use ringback::transport::sender_fn;
 use tokio::task::JoinSet;
+use tokio_postgres::NoTls;
 
 use crate::scene::{event, now, request, to_webhook, webhook};
 use crate::server::{Server, key, trial};
@@ -26,10 +29,59 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("outages::who_comes_waits_for_nobody", coming),
         trial("outages::a_pool_that_is_used_up_is_waited_for", used_up_pool),
         trial(
+            "outages::a_key_is_replaced_however_few_the_connections_are",
+            replaced_key,
+        ),
+        trial(
             "outages::a_worker_goes_on_after_statements_that_took_too_long",
             timeouts,
         ),
     ]
+}
+
+/// All that is under way when another process brings a new key needs a connection, and each of them has one already.
+async fn replaced_key(server: Server) {
+    let next = EncryptionKey::new([8; 32]);
+    for connections in [1, 4] {
+        let server = Server::new();
+        let open = |connections, keys: EncryptionKeys| {
+            let builder = server
+                .builder()
+                .connections(connections)
+                .patience(Duration::from_secs(5));
+            builder.connect(server.config.clone(), NoTls, keys)
+        };
+        let store = open(connections, EncryptionKeys::new(key()).and(next.clone()))
+            .await
+            .unwrap();
+        store.reserve_numbers(1).await.unwrap();
+        let _other = open(1, EncryptionKeys::new(next.clone()).and(key()))
+            .await
+            .unwrap();
+        let start = Instant::now();
+        let mut calls = JoinSet::new();
+        for _ in 0..24 {
+            let store = store.clone();
+            calls.spawn(async move {
+                // The first call under the old key is undone, and says so.
+                match store.reserve_numbers(1).await {
+                    Err(error) if error.kind() == StoreErrorKind::Unavailable => {
+                        store.reserve_numbers(1).await
+                    }
+                    answer => answer,
+                }
+            });
+        }
+        for answer in calls.join_all().await {
+            answer.unwrap();
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(4),
+            "the pool was waited for"
+        );
+        server.drop_schema().await;
+    }
+    server.drop_schema().await;
 }
 
 /// A process that is frozen, or a machine that is gone, in the middle of a transaction.

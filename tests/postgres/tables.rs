@@ -2,26 +2,36 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use libtest_mimic::Trial;
 use ringback::delivery::{AttemptReport, Call, Event, Limits, Outcome, Pacing, Retention, Target};
 use ringback::store::{
-    ClaimRequest, DeliveryStore, Enqueued, Inspect, NewDelivery, NewEvent, Next, Settlement, TaskStore,
+    ClaimRequest, DeliveryStore, Enqueued, Inspect, NewDelivery, NewEvent, NewTask, Next, Settlement,
+    TaskStore,
 };
 use ringback::time::Clock;
 use ringback::url::WebhookUrl;
 use tokio::task::JoinSet;
+use tokio_postgres::NoTls;
 
-use crate::server::{Server, trial};
+use crate::server::{Server, key, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("tables::many_processes_at_once_make_them_once", making),
         trial("tables::an_old_day_of_history_is_dropped_as_a_whole", dropping),
+        trial(
+            "tables::a_day_that_could_not_be_made_is_made_later",
+            late_partitions,
+        ),
+        trial(
+            "tables::a_task_that_cannot_be_read_holds_up_no_other",
+            unreadable_task,
+        ),
     ]
 }
 
@@ -112,6 +122,80 @@ async fn dropping(server: Server) {
     assert!(store.delivery(claimed[0].id).await.unwrap().is_none());
 }
 
+/// A backup reads all of history while a day's partition is to be made: it is made when the backup is done.
+async fn late_partitions(server: Server) {
+    drop(server.store().await);
+    let client = server.client().await;
+    for day in partitions(&server).await {
+        let drop = format!("DROP TABLE \"{}\".{day}", server.schema);
+        client.batch_execute(&drop).await.unwrap();
+    }
+    let read = format!(
+        "BEGIN; LOCK TABLE \"{}\".attempts_at_other_times IN ACCESS SHARE MODE",
+        server.schema
+    );
+    client.batch_execute(&read).await.unwrap();
+    let mut config = server.config.clone();
+    config.application_name(server.schema.as_str());
+    let store = server.builder().connect(config, NoTls, key()).await.unwrap();
+    assert_eq!(partitions(&server).await.len(), 0);
+    client.batch_execute("COMMIT").await.unwrap();
+    // A new line begins with the round that would come within the minute.
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";
+    client.query(cut, &[&server.schema.as_str()]).await.unwrap();
+    let start = Instant::now();
+    while partitions(&server).await.len() < 4 {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "they are not made any more"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(store);
+}
+
+/// One task that is damaged, or that a newer version has written.
+async fn unreadable_task(server: Server) {
+    let store = server.store().await;
+    let now = store.clock().now();
+    for number in 0..4 {
+        assert!(store.create_task(task(number, now), now).await.unwrap());
+    }
+    let client = server.client().await;
+    let set_input = |input: &str| {
+        format!(
+            "UPDATE \"{}\".tasks SET input = {input} WHERE id = 'task-1'",
+            server.schema
+        )
+    };
+    client
+        .batch_execute(&set_input("'\\x00'::bytea || input"))
+        .await
+        .unwrap();
+    let claim = async |after: i64| {
+        let request = ClaimRequest {
+            holder: "tables".into(),
+            now: now + TimeDelta::seconds(after),
+            lease: Duration::from_secs(60),
+            max: 16,
+        };
+        let claimed = store.claim_tasks(request).await.unwrap();
+        let claimed = claimed
+            .iter()
+            .map(|claimed| (claimed.task.id.to_string(), claimed.interruptions));
+        claimed.collect::<Vec<_>>()
+    };
+    let others = |interruptions| [0, 2, 3].map(|number| (format!("task-{number}"), interruptions));
+    assert_eq!(claim(0).await, others(0));
+    assert_eq!(claim(1).await, []);
+    assert_eq!(claim(60).await, others(1));
+    client
+        .batch_execute(&set_input("substring(input FROM 2)"))
+        .await
+        .unwrap();
+    assert!(claim(121).await.contains(&("task-1".to_owned(), 0)));
+}
+
 /// The partitions of days.
 async fn partitions(server: &Server) -> BTreeSet<String> {
     let select = "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -137,5 +221,17 @@ fn event(id: &str) -> NewEvent {
             target: Target::Call(call),
             body: None,
         }],
+    }
+}
+
+fn task(number: usize, now: DateTime<Utc>) -> NewTask {
+    NewTask {
+        id: format!("task-{number}").into(),
+        credentials_id: "c".to_owned(),
+        request_uri: "/report".to_owned(),
+        input: Bytes::from_static(b"input"),
+        results_uri: "/results/1".to_owned(),
+        webhook_uri: None,
+        deadline: now + TimeDelta::days(1),
     }
 }

@@ -111,6 +111,7 @@ impl Database {
         if self.was_set_back(now) {
             self.ask_anew(now).await?;
         }
+        self.note_clock(now);
         let (mut holds_are_seen_to, mut waits) = (false, false);
         for _ in 0..TRIES {
             match self.claim_once(request, waits, holds_are_seen_to, now).await? {

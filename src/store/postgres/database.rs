@@ -78,9 +78,7 @@ impl Database {
     }
 
     /// Goes by what other processes have made of the keys meanwhile.
-    pub(super) async fn look_at_keys(&self) -> Result<(), Fault> {
-        let client = self.pool.get().await?;
-        let client: &Client = &client;
+    pub(super) async fn look_at_keys(&self, client: &Client) -> Result<(), Fault> {
         let vault = look_at_keys(client, &self.schema, self.sealer().0.keys()).await?;
         *self.vault.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(vault);
         Ok(())
@@ -107,12 +105,16 @@ impl Database {
         Ok(last - count + 1)
     }
 
-    /// Whether the clock was set back before this, by more than that by which machines may differ.
+    /// Whether the clock was set back before this, by more than that by which machines may differ. To be
+    /// [noted](Self::note_clock) once what follows from it is done.
     pub(super) fn was_set_back(&self, now: DateTime<Utc>) -> bool {
+        after(now, CLOCK_SKEW) < *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note_clock(&self, now: DateTime<Utc>) {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let was_set_back = after(now, CLOCK_SKEW) < *latest;
         *latest = if was_set_back { now } else { now.max(*latest) };
-        was_set_back
     }
 }
 

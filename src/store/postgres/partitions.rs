@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::database::Database;
 use super::fault::Fault;
@@ -28,8 +29,7 @@ const OLDEST: &str = "
 #[derive(Debug, Default)]
 pub(super) struct Made(AtomicI64);
 
-/// Makes those that are missing. If one cannot be made, since what belongs there was recorded before, that stays where it
-/// is.
+/// Makes those that are missing, as far as they can be made now.
 pub(super) async fn make_ahead(
     client: &Client,
     schema: &Schema,
@@ -39,14 +39,19 @@ pub(super) async fn make_ahead(
     let today = clock.now().date_naive();
     for day in today.iter_days().take(AHEAD) {
         let number = day.signed_duration_since(NaiveDate::default()).num_days();
-        if made.0.fetch_max(number, Ordering::SeqCst) < number {
-            make(client, schema, day).await?;
+        if made.0.load(Ordering::SeqCst) < number {
+            if !make(client, schema, day).await? {
+                break;
+            }
+            made.0.fetch_max(number, Ordering::SeqCst);
         }
     }
     Ok(())
 }
 
-async fn make(client: &Client, schema: &Schema, day: NaiveDate) -> Result<(), Fault> {
+/// Whether it has been seen to. If it can never be made, since what belongs there was recorded before, that stays where it
+/// is.
+async fn make(client: &Client, schema: &Schema, day: NaiveDate) -> Result<bool, Fault> {
     let name = format!("{PREFIX}{}", day.format("%Y%m%d"));
     let (from, to) = (start(day), end(day));
     let make = format!(
@@ -54,10 +59,13 @@ async fn make(client: &Client, schema: &Schema, day: NaiveDate) -> Result<(), Fa
          CREATE TABLE IF NOT EXISTS ringback.{name} PARTITION OF ringback.attempts FOR VALUES FROM ({from}) TO ({to});
          COMMIT"
     );
-    if client.batch_execute(&schema.qualify_text(&make)).await.is_err() {
-        client.batch_execute("ROLLBACK").await?;
+    match client.batch_execute(&schema.qualify_text(&make)).await {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            client.batch_execute("ROLLBACK").await?;
+            Ok(error.code() == Some(&SqlState::CHECK_VIOLATION))
+        }
     }
-    Ok(())
 }
 
 /// Drops the oldest partition, if all in it was recorded before. How many attempts were in it; `None` if nothing is to be
@@ -77,21 +85,21 @@ pub(super) async fn drop_oldest(database: &Database, before: DateTime<Utc>) -> R
     if !is_over {
         return Ok(None);
     }
-    let client = database.pool.get().await?;
-    let client: &Client = &client;
-    let count = database
-        .schema
-        .qualify_text(&format!("SELECT count(*) FROM ringback.{name}"));
-    let attempts: i64 = client.query_one(&count, &[]).await?.try_get(0)?;
-    let drop = format!("BEGIN; {PATIENCE}; DROP TABLE ringback.{name}; COMMIT");
-    if client
-        .batch_execute(&database.schema.qualify_text(&drop))
-        .await
-        .is_err()
-    {
-        client.batch_execute("ROLLBACK").await?;
+    let mut client = database.pool.get().await?;
+    let sql = |sql: &str| database.schema.qualify_text(&format!("{sql} ringback.{name}"));
+    // What a role's statements may take is for statements that somebody waits for.
+    let tx = client.transaction().await?;
+    tx.batch_execute(&format!("{PATIENCE}; SET LOCAL statement_timeout = 0"))
+        .await?;
+    let attempts: i64 = tx
+        .query_one(&sql("SELECT count(*) FROM"), &[])
+        .await?
+        .try_get(0)?;
+    if tx.batch_execute(&sql("DROP TABLE")).await.is_err() {
+        tx.rollback().await?;
         return Ok(None);
     }
+    tx.commit().await?;
     Ok(Some(usize::try_from(attempts).unwrap_or(0)))
 }
 

@@ -77,6 +77,11 @@ const PAUSE: &str = "
         first_failure = coalesce(first_failure, CASE WHEN $4::bigint > 0 THEN $5::bigint END)
     WHERE id = $1 AND fence = $2 AND state = 'held' RETURNING number";
 
+/// Until what was to be their leases has ended.
+const PUT_OFF: &str = "
+    UPDATE ringback.tasks t SET state = 'paused' FROM unnest($1::bigint[], $2::bigint[]) AS n (number, fence)
+    WHERE t.number = n.number AND t.fence = n.fence AND t.state = 'held'";
+
 const FINISH: &str = "
     UPDATE ringback.tasks SET state = 'ended', resumes_at = NULL, finished_at = $3, results_until = $4,
         known_until = $5, results = $6, error = $7, description = $8
@@ -140,7 +145,23 @@ impl Database {
             .once(CLAIM, &[&floor(now), &limit(request.max), &lease_ends])
             .await?;
         let sealer = self.sealer();
-        rows.iter().map(|row| claimed_task(&sealer, row)).collect()
+        let mut claimed = Vec::with_capacity(rows.len());
+        let (mut unreadable, mut fences) = (Vec::<i64>::new(), Vec::<i64>::new());
+        for row in &rows {
+            match claimed_task(&sealer, row) {
+                // It holds up itself and no other, and to be put off is no interruption.
+                Err(Fault::Unreadable(_)) => {
+                    unreadable.push(row.read("number")?);
+                    fences.push(row.read("fence")?);
+                }
+                task => claimed.push(task?),
+            }
+        }
+        if !unreadable.is_empty() {
+            // Should this fail, what was claimed is held all the same.
+            let _ = self.once(PUT_OFF, &[&unreadable, &fences]).await;
+        }
+        Ok(claimed)
     }
 
     pub(super) async fn renew_task(

@@ -178,7 +178,10 @@ impl<'a> Transaction<'a> {
         let fault = if commits { Fault::of_commit } else { Fault::from };
         if let Err(error) = begun {
             if error.code().is_some_and(|code| code.code() == KEY_CHANGED) {
-                self.database.look_at_keys().await?;
+                // On the connection at hand, since others of the pool may be waited for by all who are here.
+                client.batch_execute("ROLLBACK").await?;
+                self.has_begun = false;
+                self.database.look_at_keys(client).await?;
                 return Err(Fault::KeyChanged);
             }
             return Err(fault(error));

@@ -27,6 +27,8 @@ pub(super) struct Core {
     bells: Bells,
     /// The latest that a claim came with, since the clock was last set back.
     pub(super) clock: DateTime<Utc>,
+    /// What that was at the last commit: what a claim found out that was undone, the next one must find out again.
+    committed_clock: DateTime<Utc>,
 }
 
 /// The bells of a store.
@@ -140,6 +142,7 @@ impl Core {
             rings: Rings::default(),
             bells,
             clock: DateTime::<Utc>::MIN_UTC,
+            committed_clock: DateTime::<Utc>::MIN_UTC,
         }
     }
 
@@ -210,14 +213,16 @@ impl Core {
         Ok(())
     }
 
-    fn commit(&self) -> Result<(), Fault> {
+    fn commit(&mut self) -> Result<(), Fault> {
         let mut commit = self.conn.prepare_cached("COMMIT")?;
         commit.execute([]).map_err(Fault::of_commit)?;
+        self.committed_clock = self.clock;
         Ok(())
     }
 
     fn roll_back(&mut self) {
         self.rings = Rings::default();
+        self.clock = self.committed_clock;
         self.cache.forget();
         self.words.forget();
         if !self.conn.is_autocommit() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use rusqlite::Row;
+use rusqlite::{Params, Row};
 
 use super::codec::{ceil, floor, instant, limit, optional_instant, whole};
 use super::core::{Core, advance};
@@ -87,36 +87,58 @@ impl Core {
 
     pub(super) fn claim_tasks(&mut self, request: &ClaimRequest) -> Result<Vec<ClaimedTask>, Fault> {
         let now = whole(request.now);
-        let mut claimed: Vec<(i64, ClaimedTask)> = self
-            .conn
-            .prepare_cached(concat!(
+        let mut due = self.due_tasks(
+            concat!(
                 claim_columns!(),
                 "WHERE resumes_at <= ?1 ORDER BY resumes_at, number LIMIT ?2"
-            ))?
-            .query_and_then((floor(now), limit(request.max)), |row| {
-                claimed_task(&self.conn, row)
-            })?
-            .collect::<Result<_, _>>()?;
-        let queued = self
-            .conn
-            .prepare_cached(concat!(
+            ),
+            (floor(now), limit(request.max)),
+        )?;
+        due.extend(self.due_tasks(
+            concat!(
                 claim_columns!(),
                 "WHERE state = 'queued' ORDER BY number LIMIT ?1"
-            ))?
-            .query_and_then([limit(request.max - claimed.len())], |row| {
-                claimed_task(&self.conn, row)
-            })?
-            .collect::<Result<Vec<_>, _>>()?;
-        claimed.extend(queued);
+            ),
+            [limit(request.max - due.len())],
+        )?);
         let mut update = self.conn.prepare_cached(
             "UPDATE tasks SET state = 'held', fence = ?2, runs = ?3, interruptions = ?4, resumes_at = ?5,
                 progress = NULL WHERE number = ?1",
         )?;
         let lease_ends = ceil(after(now, request.lease));
-        for (number, task) in &claimed {
-            update.execute((number, task.fence.0, task.runs, task.interruptions, lease_ends))?;
+        let mut claimed = Vec::with_capacity(due.len());
+        for (number, task) in due {
+            match task {
+                Ok(task) => {
+                    update.execute((number, task.fence.0, task.runs, task.interruptions, lease_ends))?;
+                    claimed.push(task);
+                }
+                // It holds up itself and no other, and to be put off is no interruption.
+                Err(Fault::Unreadable(_)) => {
+                    self.conn
+                        .prepare_cached(
+                            "UPDATE tasks SET state = 'paused', resumes_at = ?2 WHERE number = ?1",
+                        )?
+                        .execute((number, lease_ends))?;
+                }
+                Err(fault) => return Err(fault),
+            }
         }
-        Ok(claimed.into_iter().map(|(_, task)| task).collect())
+        Ok(claimed)
+    }
+
+    /// Tasks with their numbers, as far as they can be read.
+    fn due_tasks(
+        &self,
+        sql: &str,
+        parameters: impl Params,
+    ) -> Result<Vec<(i64, Result<ClaimedTask, Fault>)>, Fault> {
+        self.conn
+            .prepare_cached(sql)?
+            .query_and_then(parameters, |row| {
+                Ok((row.get("number")?, claimed_task(&self.conn, row)))
+            })?
+            .collect()
     }
 
     pub(super) fn renew_task(
@@ -284,8 +306,8 @@ fn new_task(conn: &Database, row: &Row<'_>) -> Result<NewTask, Fault> {
     })
 }
 
-fn claimed_task(conn: &Database, row: &Row<'_>) -> Result<(i64, ClaimedTask), Fault> {
-    let claimed = ClaimedTask {
+fn claimed_task(conn: &Database, row: &Row<'_>) -> Result<ClaimedTask, Fault> {
+    Ok(ClaimedTask {
         task: new_task(conn, row)?,
         requested_at: instant(row.get(7)?, "requested_at")?,
         fence: Fence(row.get(8)?).next(),
@@ -293,8 +315,7 @@ fn claimed_task(conn: &Database, row: &Row<'_>) -> Result<(i64, ClaimedTask), Fa
         interruptions: row.get(10)?,
         failures: row.get(11)?,
         first_failure: optional_instant(row.get(12)?, "first_failure")?,
-    };
-    Ok((row.get(13)?, claimed))
+    })
 }
 
 fn record(conn: &Database, row: &Row<'_>) -> Result<TaskRecord, Fault> {

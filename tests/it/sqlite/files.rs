@@ -230,6 +230,48 @@ async fn what_cannot_be_read_holds_up_itself_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_task_that_cannot_be_read_holds_up_no_other() {
+    let folder = Folder::new();
+    let store = folder.open();
+    for number in 0..4 {
+        let task = NewTask {
+            id: format!("task-{number}").into(),
+            credentials_id: "c".to_owned(),
+            request_uri: "/report".to_owned(),
+            input: Bytes::from_static(b"input"),
+            results_uri: "/results/1".to_owned(),
+            webhook_uri: None,
+            deadline: at(1_000),
+        };
+        assert!(store.create_task(task, at(0)).await.unwrap());
+    }
+    let set_input = |input: &str| {
+        let update = format!("UPDATE tasks SET input = CAST({input} AS BLOB) WHERE id = 'task-1'");
+        folder.raw().execute(&update, []).unwrap();
+    };
+    set_input("x'00' || input");
+    let claim = async |second: i64| {
+        let request = ClaimRequest {
+            holder: "files".into(),
+            now: at(second),
+            lease: Duration::from_secs(60),
+            max: 16,
+        };
+        let claimed = store.claim_tasks(request).await.unwrap();
+        let claimed = claimed
+            .iter()
+            .map(|claimed| (claimed.task.id.to_string(), claimed.interruptions));
+        claimed.collect::<Vec<_>>()
+    };
+    let others = |interruptions| [0, 2, 3].map(|number| (format!("task-{number}"), interruptions));
+    assert_eq!(claim(0).await, others(0));
+    assert_eq!(claim(1).await, []);
+    assert_eq!(claim(60).await, others(1));
+    set_input("substr(input, 2)");
+    assert!(claim(121).await.contains(&("task-1".to_owned(), 0)));
+}
+
+#[tokio::test]
 async fn a_busy_file_is_waited_for_but_not_for_ever() {
     let folder = Folder::new();
     let patient = folder.open();

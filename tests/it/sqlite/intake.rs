@@ -48,8 +48,13 @@ fn orders(conn: &Connection) -> Vec<String> {
     orders.map(|number| number.unwrap().to_string()).collect()
 }
 
-/// Everything that is received while a worker runs, until nothing has come for a while.
+/// Everything that is received while a worker runs, until all is taken in.
 async fn received(store: &SqliteStore, at_least: usize) -> BTreeMap<String, u32> {
+    received_but(store, at_least, 0).await
+}
+
+/// Everything that is received until no more than so many submissions are left.
+async fn received_but(store: &SqliteStore, at_least: usize, left: usize) -> BTreeMap<String, u32> {
     let received: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
     let into = Arc::clone(&received);
     let sender = sender_fn(move |request: Request<Bytes>| {
@@ -66,7 +71,8 @@ async fn received(store: &SqliteStore, at_least: usize) -> BTreeMap<String, u32>
     let all = async {
         for _ in 0..1_000 {
             let there = received.lock().unwrap().len();
-            if there >= at_least && store.submissions(None, 1).await.unwrap().is_empty() {
+            let submissions = store.submissions(None, left + 1).await.unwrap();
+            if there >= at_least && submissions.len() <= left {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -211,4 +217,33 @@ async fn a_key_that_is_not_at_hand_is_not_written_around() {
     let submissions = both.submissions(None, 10).await.unwrap();
     assert_eq!(submissions.len(), 1);
     assert_eq!(submissions[0].event, Some(event(1)));
+}
+
+/// One row that is damaged, or that a newer version has written: its scope waits, and no other does.
+#[tokio::test]
+async fn a_webhook_that_cannot_be_read_holds_up_its_own_scope_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("intake.db");
+    let store = SqliteStore::open(&path, key(1)).unwrap();
+    let engine = Engine::builder(
+        store.clone(),
+        sender_fn(|_| async { Ok(Response::default()) }),
+        TokioTimer,
+    )
+    .profile(PlainProfile::new("plain", Schedule::truv()))
+    .build();
+    let registration = Registration::new("damaged", "https://receiver.example/hook", "plain").id("d");
+    engine.dispatcher().register(registration).await.unwrap();
+    drop(engine);
+    application(&path)
+        .execute("UPDATE webhooks SET json = x'00' WHERE id = 'd'", ())
+        .unwrap();
+    let damaged = Event::builder("damaged", "1", "t").json("0").build().unwrap();
+    store.submit(vec![damaged, event(7)]).await.unwrap();
+    let received = received_but(&store, 1, 1).await;
+    assert_eq!(received.into_keys().collect::<Vec<_>>(), ["7"]);
+    assert!(
+        store.set_aside(None, 1).await.unwrap().is_empty(),
+        "it may be read again"
+    );
 }
