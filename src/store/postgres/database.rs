@@ -57,13 +57,15 @@ impl Database {
         let vault = look_at_keys(&tx, &schema, &keys).await?;
         let last = tx.query_opt(&*schema.qualify(LAST_RECORDED), &[]).await?;
         let last = last.map(|row| instant(row.read("recorded_at")?, "recorded_at").map_err(Fault::from));
+        let last = last.transpose()?;
         tx.commit().await?;
         Ok(Self {
             pool,
             schema,
             vault: Mutex::new(Arc::new(vault)),
-            latest: Mutex::new(DateTime::<Utc>::MIN_UTC),
-            last_recorded: Mutex::new(last.transpose()?),
+            // What was recorded last tells whether the clock was ahead while this process was not here.
+            latest: Mutex::new(last.unwrap_or(DateTime::<Utc>::MIN_UTC)),
+            last_recorded: Mutex::new(last),
         })
     }
 

@@ -180,6 +180,12 @@ impl<'c> Log<'c> {
     }
 }
 
+/// When the last attempt was recorded, if any was.
+pub(super) fn last_recorded(conn: &Connection) -> Result<Option<DateTime<Utc>>, Fault> {
+    let last = Extent::read(conn)?.recorded_at;
+    Ok(optional_instant(last, "recorded_at")?)
+}
+
 /// The positions of a delivery's attempts, the last one first.
 pub(super) fn positions(conn: &Connection, delivery: DeliveryId) -> Result<Vec<Seq>, Fault> {
     let mut next: Option<Seq> = conn

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use futures_channel::oneshot;
 use rusqlite::Connection;
 
+use super::attempts::last_recorded;
 use super::cache::Cache;
 use super::checkpoint::Checkpointer;
 use super::connection::Settings;
@@ -132,8 +133,10 @@ impl Core {
         checkpointer: Option<Checkpointer>,
         settings: Settings,
         bells: Bells,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Fault> {
+        // What was recorded last tells whether the clock was ahead while nobody was here.
+        let clock = last_recorded(&conn)?.unwrap_or(DateTime::<Utc>::MIN_UTC);
+        Ok(Self {
             checkpointer,
             conn,
             cache: Cache::default(),
@@ -141,9 +144,9 @@ impl Core {
             longest_tail: settings.longest_tail,
             rings: Rings::default(),
             bells,
-            clock: DateTime::<Utc>::MIN_UTC,
-            committed_clock: DateTime::<Utc>::MIN_UTC,
-        }
+            clock,
+            committed_clock: clock,
+        })
     }
 
     /// Carries out calls in one commit. If one fails, they are carried out one by one, so that it takes no other down with

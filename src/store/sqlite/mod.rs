@@ -402,7 +402,7 @@ impl SqliteStoreBuilder {
             intake: intake_wake.clone(),
             tasks: task_wake.clone(),
         };
-        let core = Core::new(conn, checkpointer, self.settings, bells);
+        let core = Core::new(conn, checkpointer, self.settings, bells)?;
         let runner = if self.inline {
             Runner::inline(core, log)
         } else {

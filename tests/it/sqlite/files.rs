@@ -229,6 +229,22 @@ async fn what_cannot_be_read_holds_up_itself_and_no_other() {
     );
 }
 
+/// A process that is started anew learns from history that the clock was ahead, and asks the lanes anew.
+#[tokio::test]
+async fn a_clock_that_was_ahead_is_noticed_after_a_restart_too() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let mut limited = webhook("w", 5);
+    limited.limits.rate = Some(Rate::per_second(NonZeroU32::MIN));
+    store.save_webhook(limited, at(0)).await.unwrap();
+    enqueue(&store, [event("e1", "w"), event("e2", "w")], at(0)).await;
+    let claimed = store.claim(claim(at(3_600), 9)).await.unwrap();
+    let delivered = settlement(&claimed[0], at(3_600), Next::Delivered);
+    store.settle(vec![delivered], at(3_600)).await.unwrap();
+    drop(store);
+    assert_eq!(ids_claimed(&folder.open(), at(10), 9).await, [2]);
+}
+
 #[tokio::test]
 async fn a_task_that_cannot_be_read_holds_up_no_other() {
     let folder = Folder::new();

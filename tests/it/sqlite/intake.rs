@@ -247,3 +247,19 @@ async fn a_webhook_that_cannot_be_read_holds_up_its_own_scope_alone() {
         "it may be read again"
     );
 }
+
+/// A submission that meets a damaged row is passed by; those that come with it are taken in.
+#[tokio::test]
+async fn an_event_that_cannot_be_read_holds_up_its_own_copies_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("intake.db");
+    let store = SqliteStore::open(&path, key(1)).unwrap();
+    store.submit(vec![event(7)]).await.unwrap();
+    assert_eq!(received(&store, 1).await.len(), 1);
+    application(&path)
+        .execute("UPDATE events SET fingerprint = x'00'", ())
+        .unwrap();
+    store.submit((7..10).map(event).collect()).await.unwrap();
+    let received = received_but(&store, 2, 1).await;
+    assert_eq!(received.into_keys().collect::<Vec<_>>(), ["8", "9"]);
+}
