@@ -18,7 +18,8 @@ pub enum StoreErrorKind {
     Unavailable,
     /// The call may or may not have been carried out: the store was lost before it answered.
     Unknown,
-    /// What the store holds is not what this version of the crate writes.
+    /// What the store holds is not what this version of the crate writes: it is damaged, or a newer version runs beside this
+    /// one. Claims pass it over for the length of a lease, so that it holds up no other.
     Corrupt,
     /// The database was written by a newer version of this crate.
     TooNew,
