@@ -44,6 +44,9 @@ macro_rules! claim_columns {
     };
 }
 
+/// A task that can be claimed, by its number, as far as it can be read.
+type Due = (i64, Result<ClaimedTask, Fault>);
+
 impl Core {
     pub(super) fn create_task(&mut self, task: &NewTask, now: DateTime<Utc>) -> Result<bool, Fault> {
         let number = advance(&self.conn, "task", 1)?;
@@ -127,12 +130,7 @@ impl Core {
         Ok(claimed)
     }
 
-    /// Tasks with their numbers, as far as they can be read.
-    fn due_tasks(
-        &self,
-        sql: &str,
-        parameters: impl Params,
-    ) -> Result<Vec<(i64, Result<ClaimedTask, Fault>)>, Fault> {
+    fn due_tasks(&self, sql: &str, parameters: impl Params) -> Result<Vec<Due>, Fault> {
         self.conn
             .prepare_cached(sql)?
             .query_and_then(parameters, |row| {
