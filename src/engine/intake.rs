@@ -96,6 +96,7 @@ impl Default for Place {
 
 impl Place {
     fn go_on(&mut self, looked: Looked, now: DateTime<Utc>) {
+        self.at_once = (self.at_once * 2).min(AT_ONCE);
         if looked.left_some || self.after.is_some() {
             self.after = looked.last.or(self.after);
         }
@@ -203,6 +204,8 @@ async fn take_in_some(
                 observe::unrendered(scope, id, &error);
             }
             looked.left_some = true;
+            // If it is no single one after all, the others are not worth a storm of tries.
+            parts.timer.sleep(STORE_PAUSE).await;
             return Ok(looked);
         }
         answers => answers?,

@@ -18,7 +18,7 @@ use crate::json::UrlText;
 use crate::provider::truelayer::{KeySet, KeySetError, TlSignature, TlVerifier};
 use crate::signature::Refusal;
 use crate::system::Timer;
-use crate::time::is_within;
+use crate::time::{after, elapsed, is_within};
 use crate::transport::{HttpSender, ResponseLimits, SendErrorKind};
 
 /// How long a fetch may take.
@@ -238,6 +238,7 @@ impl Place {
     }
 
     async fn fetch_and_keep(self: Arc<Self>, now: DateTime<Utc>) -> Fetched {
+        let began = self.timer.now();
         // A panic in the user's sender must not be everyone's.
         let fetched = AssertUnwindSafe(self.published()).catch_unwind().await;
         let fetched = fetched.unwrap_or(Err(KeyFetchError::Panicked)).map(|set| Keys {
@@ -247,7 +248,7 @@ impl Place {
         let mut state = self.state();
         match &fetched {
             Ok(keys) => (state.keys, state.failed) = (Some(keys.clone()), None),
-            Err(error) => state.failed = Some((self.timer.now(), *error)),
+            Err(error) => state.failed = Some((after(now, elapsed(began, self.timer.now())), *error)),
         }
         fetched
     }

@@ -181,7 +181,7 @@ impl<P: Protocol> Receiver<P> {
     /// The request must be the one that came: a scheme that signs the path needs the URI of the request line, which
     /// routers that strip a prefix change (axum's `nest` does, and keeps the original in `OriginalUri`), and a body
     /// that something inflated on the way must not say `content-encoding` any more. One that is still gzip is inflated
-    /// whether it says so or not.
+    /// whether it says so or not, a gzip file included: neither `content-encoding` nor `content-type` is signed.
     ///
     /// # Errors
     ///
@@ -349,7 +349,7 @@ impl<P: Protocol> Receiver<P> {
         match self.admit(head, &wire).await {
             Ok(admission) => match inflate(&wire, self.inflated_limit) {
                 Ok(inflated) => Ok((admission, inflated)),
-                Err(_) if !is_said => Ok((admission, wire)),
+                Err(InflateError::Malformed) if !is_said => Ok((admission, wire)),
                 Err(InflateError::Malformed) => Err(Rejection::Coding),
                 Err(InflateError::TooLarge) => Err(Rejection::TooLarge),
             },

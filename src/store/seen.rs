@@ -49,7 +49,8 @@ pub trait SeenStore: Debug + Send + Sync + 'static {
 /// What tells copies of one message: the receiver's name, and the provider's key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeenKey {
-    /// The receiver's name, since two receivers may both have to handle one message.
+    /// The receiver's name, since two receivers may both have to handle one message; and the sender's, where the gate tells
+    /// several apart.
     pub receiver: String,
     /// The provider's key, such as Powens' `id_webhook_data`.
     pub key: String,

@@ -113,16 +113,15 @@ impl Connection {
     /// Only `null` is success, so a state that is no text is a failure too: the one that the deprecated `error` tells, or
     /// [`ConnectionState::Other`].
     pub fn failure(&self) -> Option<&ConnectionState> {
-        let state = match &self.state {
-            Maybe::Absent | Maybe::Unexpected(_) if !self.error.is_absent() && !self.error.is_null() => {
-                &self.error
-            }
-            state => state,
-        };
-        match state {
-            Maybe::Absent | Maybe::Null => None,
+        match &self.state {
+            Maybe::Null => None,
             Maybe::Value(state) => Some(state).filter(|state| !state.is_success()),
-            Maybe::Unexpected(_) => Some(&UNREADABLE),
+            Maybe::Absent | Maybe::Unexpected(_) => {
+                let told = self.error.value().filter(|error| !error.is_success());
+                let is_unreadable = |state: &Maybe<_>| matches!(state, Maybe::Unexpected(_));
+                let unreadable = is_unreadable(&self.state) || is_unreadable(&self.error);
+                told.or_else(|| unreadable.then(|| &*UNREADABLE))
+            }
         }
     }
 }

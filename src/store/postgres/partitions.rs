@@ -87,19 +87,21 @@ pub(super) async fn drop_oldest(database: &Database, before: DateTime<Utc>) -> R
     }
     let mut client = database.pool.get().await?;
     let sql = |sql: &str| database.schema.qualify_text(&format!("{sql} ringback.{name}"));
-    // What a role's statements may take is for statements that somebody waits for.
+    // Apart from the drop, so that of two who both do this neither holds what the other waits for. And what a role's
+    // statements may take is for statements that somebody waits for.
     let tx = client.transaction().await?;
-    tx.batch_execute(&format!("{PATIENCE}; SET LOCAL statement_timeout = 0"))
-        .await?;
-    let attempts: i64 = tx
-        .query_one(&sql("SELECT count(*) FROM"), &[])
-        .await?
-        .try_get(0)?;
-    if tx.batch_execute(&sql("DROP TABLE")).await.is_err() {
-        tx.rollback().await?;
+    tx.batch_execute("SET LOCAL statement_timeout = 0").await?;
+    let attempts: i64 = match tx.query_one(&sql("SELECT count(*) FROM"), &[]).await {
+        Ok(row) => row.try_get(0)?,
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    tx.commit().await?;
+    let drop = format!("BEGIN; {PATIENCE}; {}; COMMIT", sql("DROP TABLE"));
+    if client.batch_execute(&drop).await.is_err() {
+        client.batch_execute("ROLLBACK").await?;
         return Ok(None);
     }
-    tx.commit().await?;
     Ok(Some(usize::try_from(attempts).unwrap_or(0)))
 }
 

@@ -229,7 +229,10 @@ impl<'c> Lanes<'c> {
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for no in waiting {
-            self.get(no)?;
+            match self.get(no) {
+                Ok(_) | Err(Fault::Unreadable(_)) => {} // what cannot be read holds up no claim
+                Err(fault) => return Err(fault),
+            }
         }
         self.requeue()?;
         Ok(())

@@ -120,7 +120,8 @@ impl Core {
                 Err(Fault::Unreadable(_)) => {
                     self.conn
                         .prepare_cached(
-                            "UPDATE tasks SET state = 'paused', resumes_at = ?2 WHERE number = ?1",
+                            "UPDATE tasks SET state = iif(state = 'queued', 'paused', state), resumes_at = ?2
+                             WHERE number = ?1",
                         )?
                         .execute((number, lease_ends))?;
                 }

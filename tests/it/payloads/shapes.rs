@@ -347,6 +347,8 @@ fn a_connection_has_failed_unless_it_says_null() {
         r#"{"state":{"code":"wrongpass"}}"#,
         r#"{"state":7,"error":null}"#,
         r#"{"error":[]}"#,
+        r#"{"state":7,"error":""}"#,
+        r#"{"state":7,"error":"null"}"#,
     ] {
         assert!(matches!(failure(body), Some(ConnectionState::Other(_))), "{body}");
     }
