@@ -19,8 +19,8 @@ use ringback::delivery::{
 use ringback::id::{DeliveryId, EventId, Fence};
 use ringback::store::{
     ClaimRequest, Claimed, DeliveryStore, EncryptionKey, Enqueued, Inspect, Keep, NewDelivery, NewEvent,
-    NewTask, Next, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, SqliteStore, TaskEnd,
-    TaskSettlement, TaskStore, WebhookStore,
+    NewTask, Next, Replayed, Seen, SeenKey, SeenStore, Settled, Settlement, SqliteStore, Switch, Switched,
+    TaskEnd, TaskSettlement, TaskStore, WebhookStore,
 };
 use ringback::task::TaskStatus;
 use ringback::url::WebhookUrl;
@@ -257,6 +257,19 @@ async fn a_rate_holds_and_says_when_it_opens() {
     assert_eq!(store.next_due(at(0)).await.unwrap(), Some(at(10)));
     assert_eq!(ids_claimed(&store, at(9), 9).await, [] as [i64; 0]);
     assert_eq!(ids_claimed(&store, at(10), 9).await, [3]);
+}
+
+/// The lane keeps its place in the queue, by whichever clock it is asked for.
+#[tokio::test]
+async fn a_switch_that_changes_nothing_changes_nothing() {
+    let store = SqliteStore::open_in_memory().unwrap();
+    store.save_webhook(webhook("w", 5), at(0)).await.unwrap();
+    enqueue(&store, [event("e1", "w")], at(5)).await;
+    for switch in [Switch::On, Switch::OffIfFailingSince(at(0))] {
+        let switched = store.switch_webhook(&"w".into(), switch, at(3)).await.unwrap();
+        assert!(matches!(switched, Switched::Unchanged(_)), "{switched:?}");
+        assert_eq!(store.next_due(at(3)).await.unwrap(), Some(at(3)));
+    }
 }
 
 #[tokio::test]

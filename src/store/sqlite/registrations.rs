@@ -70,7 +70,7 @@ impl Core {
                 let reason = Some(DisableReason::Failing { since });
                 Switched::Done(disable(conn, cache, &mut lanes, &webhook, reason, now)?)
             }
-            _ => Switched::Unchanged(webhook),
+            _ => return Ok(Switched::Unchanged(webhook)),
         };
         rings.deliveries |= lanes.requeue()?;
         Ok(switched)
