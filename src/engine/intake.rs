@@ -74,11 +74,11 @@ pub(super) async fn take_in_all(parts: &Arc<Parts>) -> StoreError {
 }
 
 /// How far the looks have come. As long as all that is found is taken in, each begins in front. What is left to other
-/// processes, or cannot be read, stays there, so from then on a look begins behind the last one; and now and then in front again, since the
-/// webhooks may have changed, and since what was submitted earlier may have been committed later.
+/// processes, or cannot be read, stays there, so from then on a look begins behind the last one; and now and then in front
+/// again, since the webhooks may have changed, and since what was submitted earlier may have been committed later.
 struct Place {
     after: Option<SubmissionNo>,
-    /// How many are taken in by one commit from here on.
+    /// How many are taken in by the next commit: one alone where one of many could not be read, then more and more again.
     at_once: usize,
     /// When there was nothing left to look at.
     at_end: Option<DateTime<Utc>>,

@@ -1,7 +1,7 @@
 //! What the calls of a store work on. The methods that do the work of the store traits are in the modules of their
 //! subjects.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
@@ -110,13 +110,17 @@ impl Database {
     /// Whether the clock was set back before this, by more than that by which machines may differ. To be
     /// [noted](Self::note_clock) once what follows from it is done.
     pub(super) fn was_set_back(&self, now: DateTime<Utc>) -> bool {
-        after(now, CLOCK_SKEW) < *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+        after(now, CLOCK_SKEW) < *self.latest()
     }
 
     pub(super) fn note_clock(&self, now: DateTime<Utc>) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_set_back = after(now, CLOCK_SKEW) < *latest;
+        let was_set_back = self.was_set_back(now);
+        let mut latest = self.latest();
         *latest = if was_set_back { now } else { now.max(*latest) };
+    }
+
+    fn latest(&self) -> MutexGuard<'_, DateTime<Utc>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

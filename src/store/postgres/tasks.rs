@@ -79,8 +79,8 @@ const PAUSE: &str = "
 
 /// Until what was to be their leases has ended.
 const PUT_OFF: &str = "
-    UPDATE ringback.tasks t SET state = 'paused', runs = t.runs - 1 FROM unnest($1::bigint[], $2::bigint[]) AS n (number, fence)
-    WHERE t.number = n.number AND t.fence = n.fence AND t.state = 'held'";
+    UPDATE ringback.tasks t SET state = 'paused', runs = t.runs - 1
+    FROM unnest($1::bigint[], $2::bigint[]) AS n (number, fence) WHERE t.number = n.number AND t.fence = n.fence AND t.state = 'held'";
 
 const FINISH: &str = "
     UPDATE ringback.tasks SET state = 'ended', resumes_at = NULL, finished_at = $3, results_until = $4,
