@@ -3,6 +3,7 @@
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::scheme::write_joined;
 use super::{HmacKey, Message, Refusal, Scheme, SignError, Signature, Signatures, SignedDate};
 
 static SIGNATURE: HeaderName = HeaderName::from_static("bi-signature");
@@ -66,7 +67,8 @@ impl BiSignature {
     /// # Ok::<_, ringback::signature::KeyError>(())
     /// ```
     pub fn mac(key: &HmacKey, method: &str, endpoint: &str, date: &str, body: &[u8]) -> Signature {
-        Signature::HmacSha256(key.mac(&pieces(method, endpoint, date.as_bytes(), body)))
+        let head = head(method, endpoint, date.as_bytes()).concat();
+        Signature::HmacSha256(key.mac(&[&head, body]))
     }
 }
 
@@ -97,9 +99,7 @@ impl Scheme for BiSignature {
             Endpoint::Verbatim(endpoint) => endpoint,
         };
         let date = message.sole_header(&DATE)?;
-        pieces(message.method.as_str(), endpoint, date, message.body)
-            .into_iter()
-            .for_each(sink);
+        write_joined(head(message.method.as_str(), endpoint, date), message.body, sink);
         Ok(Some(SignedDate::iso8601(date)))
     }
 
@@ -133,16 +133,9 @@ fn plain_date(at: DateTime<Utc>) -> Option<[u8; 27]> {
     Some(date)
 }
 
-fn pieces<'a>(method: &'a str, endpoint: &'a str, date: &'a [u8], body: &'a [u8]) -> [&'a [u8]; 7] {
-    [
-        method.as_bytes(),
-        b".",
-        endpoint.as_bytes(),
-        b".",
-        date,
-        b".",
-        body,
-    ]
+/// What is signed before the body.
+fn head<'a>(method: &'a str, endpoint: &'a str, date: &'a [u8]) -> [&'a [u8]; 6] {
+    [method.as_bytes(), b".", endpoint.as_bytes(), b".", date, b"."]
 }
 
 #[cfg(test)]

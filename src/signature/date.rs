@@ -8,27 +8,27 @@ use super::Refusal;
 #[derive(Debug, Clone, Copy)]
 pub struct SignedDate<'a> {
     text: &'a [u8],
-    reader: fn(&[u8]) -> Result<DateTime<Utc>, Refusal>,
+    reader: fn(&[u8]) -> Option<DateTime<Utc>>,
 }
 
 impl<'a> SignedDate<'a> {
     /// A date that [`iso8601`] reads.
     pub fn iso8601(text: &'a [u8]) -> Self {
-        Self::new(text, iso8601)
+        Self::new(text, parse_iso8601)
     }
 
     /// A date that [`unix_seconds`] reads.
     pub fn unix_seconds(text: &'a [u8]) -> Self {
-        Self::new(text, unix_seconds)
+        Self::new(text, parse_unix_seconds)
     }
 
-    /// A date that is written in another way, and what reads it.
-    pub fn new(text: &'a [u8], reader: fn(&[u8]) -> Result<DateTime<Utc>, Refusal>) -> Self {
+    /// A date that is written in another way, and what reads it. What it cannot read is a [`Refusal::MalformedDate`].
+    pub fn new(text: &'a [u8], reader: fn(&[u8]) -> Option<DateTime<Utc>>) -> Self {
         Self { text, reader }
     }
 
     pub(super) fn read(self) -> Result<DateTime<Utc>, Refusal> {
-        (self.reader)(self.text)
+        (self.reader)(self.text).ok_or(Refusal::MalformedDate)
     }
 }
 
@@ -98,16 +98,16 @@ fn parse_iso8601(text: &[u8]) -> Option<DateTime<Utc>> {
 
 /// The nanoseconds at the front, none if there is no point, and what comes after them.
 fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
-    let Some(text) = text.strip_prefix(b".") else {
+    let Some(mut rest) = text.strip_prefix(b".") else {
         return Some((0, text));
     };
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let scale = match digits {
-        1..=9 => 10_u32.pow(9 - digits as u32),
-        _ => return None,
-    };
-    let (digits, rest) = text.split_at_checked(digits)?;
-    Some((number(digits)? * scale, rest))
+    let (mut nanos, mut unit) = (0, 1_000_000_000);
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        unit /= 10;
+        nanos += u32::from(digit - b'0') * unit;
+        rest = after;
+    }
+    matches!(text.len() - rest.len(), 2..=10).then_some((nanos, rest))
 }
 
 fn offset(zone: &[u8]) -> Option<TimeDelta> {

@@ -135,10 +135,13 @@ impl HmacKey {
         canonical: Canonical<'a>,
         signatures: &Signatures,
     ) -> Result<Option<SignedDate<'a>>, Refusal> {
-        let mut presented = signatures.hmac_sha256().peekable();
-        presented.peek().ok_or(Refusal::UnknownKey)?;
+        if signatures.hmac_sha256().next().is_none() {
+            return Err(Refusal::UnknownKey);
+        }
         let (right, date) = self.mac_of(canonical)?;
-        let held = presented.fold(Choice::from(0), |held, bytes| held | is_same(&right, bytes));
+        let held = signatures.hmac_sha256().fold(Choice::from(0), |held, presented| {
+            held | is_same(&right, presented)
+        });
         if held.into() {
             Ok(date)
         } else {

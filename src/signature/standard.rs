@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
+use super::scheme::write_joined;
 use super::{HmacKey, KeyError, Message, Refusal, Scheme, SignError, Signature, Signatures, SignedDate};
 
 static ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -68,9 +69,7 @@ impl Scheme for StandardWebhooks {
     ) -> Result<Option<SignedDate<'a>>, Refusal> {
         let id = message.sole_header(&ID)?;
         let timestamp = message.sole_header(&TIMESTAMP)?;
-        [id, b".", timestamp, b".", message.body]
-            .into_iter()
-            .for_each(sink);
+        write_joined([id, b".", timestamp, b"."], message.body, sink);
         Ok(Some(SignedDate::unix_seconds(timestamp)))
     }
 

@@ -87,10 +87,9 @@ impl fmt::Debug for Signature {
 }
 
 fn base64<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    // The decoder wants room for whole groups of three.
-    let mut buffer = [0; 72];
-    let length = STANDARD.decode_slice(text, &mut buffer).ok()?;
-    buffer.get(..length)?.try_into().ok()
+    let mut bytes = [0; N];
+    let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
+    (length == N).then_some(bytes)
 }
 
 fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {

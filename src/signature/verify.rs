@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use http::HeaderName;
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ use super::scheme::Canonical;
 use super::{Message, Scheme, Signatures, SignedDate, VerifyingKey};
 
 /// How far a signed date may lie ahead of the receiver's clock, whatever the age limit: clocks differ.
-const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
+const MAX_NANOS_AHEAD: i128 = 5 * 60 * 1_000_000_000;
 
 /// Verifies messages by one scheme, against every key that may still be in use.
 ///
@@ -113,13 +113,20 @@ impl MaxAge {
     }
 
     pub(crate) fn check(self, signed_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
-        let age = now.signed_duration_since(signed_at);
-        match (age.to_std(), self.0) {
-            (Err(_), _) if -age > MAX_AHEAD => Err(Refusal::FromTheFuture),
-            (Ok(age), Some(limit)) if age > limit => Err(Refusal::Stale),
+        let age = nanos_between(signed_at, now);
+        match self.0 {
+            _ if age < -MAX_NANOS_AHEAD => Err(Refusal::FromTheFuture),
+            Some(limit) if age > limit.as_nanos().cast_signed() => Err(Refusal::Stale),
             _ => Ok(()),
         }
     }
+}
+
+/// Nanoseconds from one instant to the other. Days and years, by which chrono reckons, are more work than this needs.
+fn nanos_between(from: DateTime<Utc>, to: DateTime<Utc>) -> i128 {
+    let seconds = to.timestamp() - from.timestamp();
+    let nanos = i64::from(to.timestamp_subsec_nanos()) - i64::from(from.timestamp_subsec_nanos());
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
 }
 
 impl From<Duration> for MaxAge {
