@@ -24,7 +24,8 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// The path: the target up to its query.
     pub fn path(&self) -> &'a str {
-        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+        let end = self.target.bytes().position(|byte| byte == b'?');
+        &self.target[..end.unwrap_or(self.target.len())]
     }
 
     /// The bytes of a header that must occur exactly once.
