@@ -90,6 +90,7 @@ forward!(DeliveryStore {
 
 forward!(WebhookStore {
     async fn save_webhook(webhook: Webhook, now: DateTime<Utc>) -> Saved;
+    async fn replace_webhook(old: Option<&Webhook>, new: Webhook, now: DateTime<Utc>) -> Saved;
     async fn switch_webhook(id: &WebhookId, switch: Switch, now: DateTime<Utc>) -> Switched;
     async fn remove_webhook(id: &WebhookId, now: DateTime<Utc>) -> bool;
     async fn webhook(id: &WebhookId) -> Option<Arc<Webhook>>;

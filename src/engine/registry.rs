@@ -19,8 +19,7 @@ impl Dispatcher {
             .id
             .clone()
             .unwrap_or_else(|| WebhookId::from(self.unique().hex()));
-        let old = self.parts.store.webhook(&id).await?;
-        self.save(registration, id, old.as_deref()).await
+        self.save(registration, id, |_| Ok(())).await
     }
 
     /// Changes a webhook to be as the registration says, all of it; to change a part, start from
@@ -31,27 +30,37 @@ impl Dispatcher {
     ///
     /// As [`register`](Self::register), and [`RegisterError::UnknownWebhook`].
     pub async fn update(&self, id: &WebhookId, registration: Registration) -> Result<Webhook, RegisterError> {
-        let old = self.parts.store.webhook(id).await?;
-        let old = old.ok_or_else(|| RegisterError::UnknownWebhook(id.clone()))?;
-        self.save(registration, id.clone(), Some(&old)).await
+        let unknown = || RegisterError::UnknownWebhook(id.clone());
+        self.save(registration, id.clone(), |old| old.map(drop).ok_or_else(unknown))
+            .await
     }
 
+    /// Saves a webhook in place of one that may be replaced.
     async fn save(
         &self,
         registration: Registration,
         id: WebhookId,
-        old: Option<&Webhook>,
+        may_replace: impl Fn(Option<&Webhook>) -> Result<(), RegisterError>,
     ) -> Result<Webhook, RegisterError> {
-        let now = self.parts.timer.now();
-        let webhook = registration.check(id, old, &self.parts, now)?;
-        if let Some(auth) = webhook.auth.as_ref().filter(|auth| !self.parts.has_auth(auth))
-            && self.parts.store.auth(auth).await?.is_none()
-        {
-            return Err(RegisterError::UnknownAuth(auth.clone()));
-        }
-        match self.parts.store.save_webhook(webhook.clone(), now).await? {
-            Saved::Done => Ok(webhook),
-            Saved::OtherScope => Err(RegisterError::ScopeChanged),
+        let store = &self.parts.store;
+        loop {
+            let (old, now) = (store.webhook(&id).await?, self.parts.timer.now());
+            may_replace(old.as_deref())?;
+            let webhook = registration
+                .clone()
+                .check(id.clone(), old.as_deref(), &self.parts, now)?;
+            if let Some(auth) = webhook.auth.as_ref().filter(|auth| !self.parts.has_auth(auth))
+                && store.auth(auth).await?.is_none()
+            {
+                return Err(RegisterError::UnknownAuth(auth.clone()));
+            }
+            // Whoever was faster may have disabled it, and what takes its place is to be as disabled.
+            let saved = store.replace_webhook(old.as_deref(), webhook.clone(), now);
+            match saved.await? {
+                Saved::Done => return Ok(webhook),
+                Saved::OtherScope => return Err(RegisterError::ScopeChanged),
+                Saved::Changed => {}
+            }
         }
     }
 

@@ -28,8 +28,9 @@ use crate::id::{AuthId, Scope, WebhookId};
 /// ([`failing_since`](crate::delivery::failing_since) is the rule). Saving a webhook leaves it as it is; but where the
 /// webhook was disabled and is enabled, it is failing no more, whatever was before.
 ///
-/// **Switched in one commit.** `switch_webhook` looks and changes in one commit, so that whoever disables a webhook for
-/// failing does so only if it is still failing since the same instant.
+/// **Compared and changed in one commit.** `switch_webhook` and `replace_webhook` look and change in one commit. So whoever
+/// disables a webhook for failing does so only if it is still failing since the same instant, and whoever registers one
+/// anew, disabled as it was, does not enable what was disabled meanwhile.
 ///
 /// **Auth records.** One may be removed while webhooks still name it; their deliveries then wait, and are neither sent
 /// bare nor lost. `replace_auth` compares and replaces in one commit.
@@ -48,6 +49,14 @@ use crate::id::{AuthId, Scope, WebhookId};
 pub trait WebhookStore: Debug + Send + Sync + 'static {
     /// Adds a webhook, or puts it in place of the one with its id.
     async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<Saved, StoreError>;
+
+    /// Puts a webhook in place of that one, if it is still as it was; of none, if there is none of its id.
+    async fn replace_webhook(
+        &self,
+        old: Option<&Webhook>,
+        new: Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<Saved, StoreError>;
 
     /// Enables or disables a webhook.
     async fn switch_webhook(
@@ -118,6 +127,8 @@ pub enum Saved {
     Done,
     /// There is one of that id in another scope. Nothing was changed.
     OtherScope,
+    /// The one to be replaced is not as it was. Nothing was changed.
+    Changed,
 }
 
 /// How to switch a webhook.

@@ -1,9 +1,12 @@
 //! Registering: what is refused, what stays, and what is listed.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::DateTime;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
 use ringback::delivery::{AutoDisable, Limits, Order, PlainProfile, Rate, Webhook};
@@ -11,6 +14,7 @@ use ringback::engine::{Dispatcher, Engine, RegisterError, Registration, TokioTim
 use ringback::id::{Scope, WebhookId};
 use ringback::retry::Schedule;
 use ringback::store::{MemoryStore, SqliteStore, Store};
+use ringback::testing::{Fault, FaultyStore, ManualTime};
 use ringback::transport::sender_fn;
 
 /// Whether it was refused for that.
@@ -95,6 +99,31 @@ async fn a_switch_is_one_call_and_registering_again_leaves_it() {
         assert_eq!(dispatcher.enable(&"nobody".into()).await.unwrap(), None);
         assert_eq!(dispatcher.disable(&"nobody".into()).await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn registering_again_leaves_disabled_what_is_disabled_meanwhile() {
+    let time = ManualTime::new(DateTime::UNIX_EPOCH);
+    let store = MemoryStore::new();
+    let mut has_looked = false;
+    let slow = FaultyStore::new(Arc::new(store.clone()), Arc::new(time.clone()), move |method| {
+        if method == "webhook" && !std::mem::replace(&mut has_looked, true) {
+            return Fault::AnsweredLate(Duration::from_secs(1));
+        }
+        Fault::None
+    });
+    let (running, starting) = (dispatcher(store), dispatcher(slow));
+    let registration = || Registration::new("s", URL, "plain").id("w");
+    running.register(registration()).await.unwrap();
+
+    let mut registering = Box::pin(starting.register(registration().name("anew")));
+    assert!(registering.as_mut().now_or_never().is_none());
+    running.disable(&"w".into()).await.unwrap();
+    time.advance(Duration::from_secs(1));
+    let webhook = registering.await.unwrap();
+    assert_eq!((webhook.name.as_str(), webhook.enabled), ("anew", false));
+    let saved = running.webhook(&"w".into()).await.unwrap();
+    assert_eq!(saved.as_deref(), Some(&webhook));
 }
 
 #[tokio::test]

@@ -62,17 +62,26 @@ impl Database {
     ) -> Result<(Saved, bool), Fault> {
         let mut tx = self.transaction().await?;
         let mut lanes = Lanes::new(whole(now));
-        tx.run([holds::lock()]).await?;
-        let lane = open_lane(&mut tx, &mut lanes, webhook).await?;
-        let scope = tx.query(SCOPE, &[&webhook.id.as_str()]).await?;
-        let scope = scope.first().map(|row| row.read::<&str>("scope")).transpose()?;
-        if scope.is_some_and(|scope| scope != webhook.scope.as_str()) {
+        let lane = lock_to_save(&mut tx, &mut lanes, webhook).await?;
+        save(tx, lanes, lane, webhook).await
+    }
+
+    /// As `save_webhook`.
+    pub(super) async fn replace_webhook(
+        &self,
+        old: Option<&Webhook>,
+        new: &Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<(Saved, bool), Fault> {
+        let mut tx = self.transaction().await?;
+        let mut lanes = Lanes::new(whole(now));
+        let lane = lock_to_save(&mut tx, &mut lanes, new).await?;
+        let present = webhook_in(&mut tx, new.id.as_str()).await?;
+        if present.as_deref() != old {
             tx.roll_back().await?;
-            return Ok((Saved::OtherScope, false));
+            return Ok((Saved::Changed, false));
         }
-        put(&mut tx, &mut lanes, lane, webhook).await?;
-        holds::close_if_held(&mut tx, &mut lanes, &webhook.id, lane).await?;
-        Ok((Saved::Done, lanes.write(tx).await?))
+        save(tx, lanes, lane, new).await
     }
 
     /// What came of it, and whether its lane has come to have work.
@@ -244,9 +253,32 @@ impl Database {
     }
 }
 
-/// Locks the lane of a webhook, and makes it first if need be. If the webhook is just being removed, there is no lane of
+/// Saves a webhook, whose lane is locked, and commits.
+async fn save(
+    mut tx: Transaction<'_>,
+    mut lanes: Lanes,
+    lane: LaneNo,
+    webhook: &Webhook,
+) -> Result<(Saved, bool), Fault> {
+    let scope = tx.query(SCOPE, &[&webhook.id.as_str()]).await?;
+    let scope = scope.first().map(|row| row.read::<&str>("scope")).transpose()?;
+    if scope.is_some_and(|scope| scope != webhook.scope.as_str()) {
+        tx.roll_back().await?;
+        return Ok((Saved::OtherScope, false));
+    }
+    put(&mut tx, &mut lanes, lane, webhook).await?;
+    holds::close_if_held(&mut tx, &mut lanes, &webhook.id, lane).await?;
+    Ok((Saved::Done, lanes.write(tx).await?))
+}
+
+/// Locks what a webhook is saved under: holds, then its lane, which is made first if need be. If the webhook is just being removed, there is no lane of
 /// that name any more once the lock is had; then it is a new one.
-async fn open_lane(tx: &mut Transaction<'_>, lanes: &mut Lanes, webhook: &Webhook) -> Result<LaneNo, Fault> {
+async fn lock_to_save(
+    tx: &mut Transaction<'_>,
+    lanes: &mut Lanes,
+    webhook: &Webhook,
+) -> Result<LaneNo, Fault> {
+    tx.run([holds::lock()]).await?;
     let key = LaneKey::webhook(&webhook.id);
     let mut new = NewLanes::default();
     new.push(&key, &LaneRules::from(webhook));

@@ -106,6 +106,19 @@ impl WebhookStore for PostgresStore {
         Ok(self.rings(done))
     }
 
+    async fn replace_webhook(
+        &self,
+        old: Option<&Webhook>,
+        new: Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<Saved, StoreError> {
+        let old = old.cloned();
+        let done = self
+            .call(|database| async move { database.replace_webhook(old.as_ref(), &new, now).await })
+            .await?;
+        Ok(self.rings(done))
+    }
+
     async fn switch_webhook(
         &self,
         id: &WebhookId,

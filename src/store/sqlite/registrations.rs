@@ -35,6 +35,19 @@ impl Core {
         Ok(Saved::Done)
     }
 
+    pub(super) fn replace_webhook(
+        &mut self,
+        old: Option<&Webhook>,
+        new: &Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<Saved, Fault> {
+        let present = self.cache.webhook(&self.conn, new.id.as_str())?;
+        match present.as_deref() == old {
+            true => self.save_webhook(new, now),
+            false => Ok(Saved::Changed),
+        }
+    }
+
     pub(super) fn switch_webhook(
         &mut self,
         id: &WebhookId,

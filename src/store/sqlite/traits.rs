@@ -86,6 +86,17 @@ impl WebhookStore for SqliteStore {
         self.writes(move |core| core.save_webhook(&webhook, now)).await
     }
 
+    async fn replace_webhook(
+        &self,
+        old: Option<&Webhook>,
+        new: Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<Saved, StoreError> {
+        let old = old.cloned();
+        self.writes(move |core| core.replace_webhook(old.as_ref(), &new, now))
+            .await
+    }
+
     async fn switch_webhook(
         &self,
         id: &WebhookId,

@@ -74,6 +74,16 @@ impl<S: WebhookStore + ?Sized> WebhookStore for FaultyStore<S> {
             .await
     }
 
+    async fn replace_webhook(
+        &self,
+        old: Option<&Webhook>,
+        new: Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<Saved, StoreError> {
+        self.through("replace_webhook", || self.store.replace_webhook(old, new, now))
+            .await
+    }
+
     async fn switch_webhook(
         &self,
         id: &WebhookId,

@@ -129,6 +129,8 @@ mutants! {
     GoneIgnored = "gone-ignored",
     /// Begins every page of a list at the beginning.
     PagesRepeated = "pages-repeated",
+    /// Replaces a webhook whatever it has become.
+    WebhookReplacedBlindly = "webhook-replaced-blindly",
     /// Replaces an auth record whatever it has become.
     AuthReplacedBlindly = "auth-replaced-blindly",
     /// Forgets which webhooks name an auth record.

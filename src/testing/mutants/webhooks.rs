@@ -52,6 +52,19 @@ impl WebhookStore for MutantStore {
         Ok(saved)
     }
 
+    async fn replace_webhook(
+        &self,
+        old: Option<&Webhook>,
+        new: Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<Saved, StoreError> {
+        let is_as_it_was = self.webhook(&new.id).await?.as_deref() == old;
+        if is_as_it_was || self.is(Mutant::WebhookReplacedBlindly) {
+            return self.save_webhook(new, now).await;
+        }
+        Ok(Saved::Changed)
+    }
+
     async fn switch_webhook(
         &self,
         id: &WebhookId,

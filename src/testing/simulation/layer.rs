@@ -83,6 +83,16 @@ pub(super) trait Hooks: Debug + Send + Sync + 'static {
         inner.save_webhook(webhook, now).await
     }
 
+    async fn replace_webhook(
+        &self,
+        inner: &dyn Store,
+        old: Option<&Webhook>,
+        new: Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<Saved, StoreError> {
+        inner.replace_webhook(old, new, now).await
+    }
+
     async fn switch_webhook(
         &self,
         inner: &dyn Store,
@@ -210,6 +220,15 @@ impl<H: Hooks> DeliveryStore for Layered<H> {
 impl<H: Hooks> WebhookStore for Layered<H> {
     async fn save_webhook(&self, webhook: Webhook, now: DateTime<Utc>) -> Result<Saved, StoreError> {
         self.hooks.save_webhook(&*self.inner, webhook, now).await
+    }
+
+    async fn replace_webhook(
+        &self,
+        old: Option<&Webhook>,
+        new: Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<Saved, StoreError> {
+        self.hooks.replace_webhook(&*self.inner, old, new, now).await
     }
 
     async fn switch_webhook(

@@ -34,6 +34,23 @@ impl Recorder {
         self.ledger.book().notice_moves(&found, now);
         Ok(())
     }
+
+    async fn webhook_saved(
+        &self,
+        inner: &dyn Store,
+        webhook: &Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let awaiting = self.ledger.book().awaiting_of(&webhook.id);
+        let awaiting = read_back(inner, awaiting).await?;
+        let mut book = self.ledger.book();
+        book.webhook_saved(webhook);
+        if webhook.runs_by().is_none() {
+            book.awaits_no_more(&awaiting);
+        }
+        book.distrust(now);
+        Ok(())
+    }
 }
 
 /// What the store now holds of these deliveries.
@@ -157,14 +174,21 @@ impl Hooks for Recorder {
     ) -> Result<Saved, StoreError> {
         let saved = inner.save_webhook(webhook.clone(), now).await?;
         if saved == Saved::Done {
-            let awaiting = self.ledger.book().awaiting_of(&webhook.id);
-            let awaiting = read_back(inner, awaiting).await?;
-            let mut book = self.ledger.book();
-            book.webhook_saved(&webhook);
-            if webhook.runs_by().is_none() {
-                book.awaits_no_more(&awaiting);
-            }
-            book.distrust(now);
+            self.webhook_saved(inner, &webhook, now).await?;
+        }
+        Ok(saved)
+    }
+
+    async fn replace_webhook(
+        &self,
+        inner: &dyn Store,
+        old: Option<&Webhook>,
+        new: Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<Saved, StoreError> {
+        let saved = inner.replace_webhook(old, new.clone(), now).await?;
+        if saved == Saved::Done {
+            self.webhook_saved(inner, &new, now).await?;
         }
         Ok(saved)
     }

@@ -16,6 +16,8 @@ use super::{Caller, scope_of, shown, skew};
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     Save(Saving),
+    /// Whether in place of what is there, or of what was.
+    Replace(Saving, bool),
     /// Which, how, and by how much off from the instant since which it is failing.
     Switch(u8, u8, i64),
     Remove(u8),
@@ -62,7 +64,8 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         },
     );
     prop_oneof![
-        3 => save.prop_map(Op::Save),
+        3 => save.clone().prop_map(Op::Save),
+        2 => (save, any::<bool>()).prop_map(|(saving, is_late)| Op::Replace(saving, is_late)),
         2 => (0u8..4, 0u8..4, skew()).prop_map(|(webhook, how, skew)| Op::Switch(webhook, how, skew)),
         1 => (0u8..3).prop_map(Op::Remove),
         1 => (0u8..3).prop_map(Op::SaveAuth),
@@ -77,6 +80,12 @@ impl Caller {
         let now = self.now;
         match op {
             Op::Save(saving) => shown(store.save_webhook(saving.webhook(now), now).await),
+            Op::Replace(saving, is_late) => {
+                let new = saving.webhook(now);
+                let old = store.webhook(&new.id).await.unwrap();
+                let old = old.as_deref().filter(|_| !is_late);
+                shown(store.replace_webhook(old, new, now).await)
+            }
             Op::Switch(webhook, how, skew) => {
                 let id = format!("w{webhook}").into();
                 let failing = store.failing_webhooks(None, 9).await.unwrap();

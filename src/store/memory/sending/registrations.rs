@@ -39,6 +39,18 @@ impl Book {
         Saved::Done
     }
 
+    pub(super) fn replace_webhook(
+        &mut self,
+        old: Option<&Webhook>,
+        new: Webhook,
+        now: DateTime<Utc>,
+    ) -> Saved {
+        match self.webhooks.get(&new.id).map(Arc::as_ref) == old {
+            true => self.save_webhook(new, now),
+            false => Saved::Changed,
+        }
+    }
+
     fn put(&mut self, webhook: Webhook, now: DateTime<Utc>) -> Arc<Webhook> {
         let key = LaneKey::webhook(&webhook.id);
         let lane = self.lanes.open(key, LaneRules::from(&webhook), now);

@@ -107,6 +107,17 @@ impl WebhookStore for MemoryStore {
         Ok(saved)
     }
 
+    async fn replace_webhook(
+        &self,
+        old: Option<&Webhook>,
+        new: Webhook,
+        now: DateTime<Utc>,
+    ) -> Result<Saved, StoreError> {
+        let saved = self.sending.state().book.replace_webhook(old, new, now);
+        self.sending.wake.ring();
+        Ok(saved)
+    }
+
     async fn switch_webhook(
         &self,
         id: &WebhookId,

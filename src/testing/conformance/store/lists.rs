@@ -5,7 +5,7 @@ use super::{Store, Violation, equal};
 use crate::auth::{AuthConfig, HmacAuth, HmacScheme};
 use crate::delivery::Webhook;
 use crate::id::{AuthId, WebhookId};
-use crate::store::{AuthRecord, Next};
+use crate::store::{AuthRecord, Next, Saved, Switch};
 
 /// In the order of their bytes.
 const IDS: [&str; 5] = ["B", "a", "a/1", "b", "\u{e9}"];
@@ -103,6 +103,41 @@ pub async fn who_names_an_auth_record_is_known(store: &dyn Store) -> Result<(), 
     save(store, naming("d", Some("k")), at(1)).await?;
     store.remove_webhook(&"c".into(), at(1)).await?;
     equal(CLAUSE, named(10).await?, names(&["d", "e"]))
+}
+
+/// A webhook is replaced only as long as it is what its replacer thinks it is.
+pub async fn a_webhook_is_replaced_as_it_was(store: &dyn Store) -> Result<(), Violation> {
+    const CLAUSE: &str = "a webhook is replaced if it is still as it was, and only then";
+    let named = |name: &str| Webhook {
+        name: name.into(),
+        ..webhook("a")
+    };
+    let [first, second, third] = ["1", "2", "3"].map(named);
+    let replaced =
+        async |old: Option<&Webhook>, new: &Webhook, expected: Saved, then: Option<&Webhook>| -> Checked {
+            equal(
+                CLAUSE,
+                store.replace_webhook(old, new.clone(), at(0)).await?,
+                expected,
+            )?;
+            equal(CLAUSE, store.webhook(&"a".into()).await?.as_deref(), then)
+        };
+    replaced(Some(&first), &second, Saved::Changed, None).await?;
+    replaced(None, &first, Saved::Done, Some(&first)).await?;
+    replaced(None, &second, Saved::Changed, Some(&first)).await?;
+    replaced(Some(&third), &second, Saved::Changed, Some(&first)).await?;
+    let elsewhere = Webhook {
+        scope: "elsewhere".into(),
+        ..second.clone()
+    };
+    replaced(Some(&first), &elsewhere, Saved::OtherScope, Some(&first)).await?;
+    replaced(Some(&first), &second, Saved::Done, Some(&second)).await?;
+    store.switch_webhook(&"a".into(), Switch::Off, at(1)).await?;
+    equal(
+        CLAUSE,
+        store.replace_webhook(Some(&second), third, at(2)).await?,
+        Saved::Changed,
+    )
 }
 
 /// An auth record is replaced only as long as it is what its replacer thinks it is.

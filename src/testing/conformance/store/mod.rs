@@ -212,6 +212,7 @@ checks! {
         webhooks_come_in_pages,
         auth_records_come_in_pages,
         who_names_an_auth_record_is_known,
+        a_webhook_is_replaced_as_it_was,
         an_auth_record_is_replaced_as_it_was;
     scopes:
         a_webhook_keeps_its_scope,
