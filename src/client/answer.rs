@@ -22,6 +22,20 @@ pub(super) struct Detail {
 }
 
 impl Detail {
+    /// What is known after this was said too: a callback brings no results, and takes none away that have come.
+    pub(super) fn after(self, former: Option<&Self>) -> Self {
+        let Some(former) = former.cloned() else {
+            return self;
+        };
+        Self {
+            error: self.error.or(former.error),
+            description: self.description.or(former.description),
+            results_uri: self.results_uri.or(former.results_uri),
+            results: self.results.or(former.results),
+            progress: self.progress.or(former.progress),
+        }
+    }
+
     pub(super) fn failure(self) -> CallError {
         CallError::Failed {
             error: self.error,
@@ -62,11 +76,12 @@ fn take_one(left: &AtomicU32) -> bool {
 }
 
 /// The status and what goes with it. An answer with results but without a status is one of success; `null` is a result if
-/// the status says so.
+/// the status says so. What a task that is still running shows in their place is no result.
 fn known(answer: Results<RawJson>) -> Option<(TaskStatus, Detail)> {
     let (status, results) = match (answer.status.into_value(), answer.results) {
         (Some(TaskStatus::Succeeded), Maybe::Null) => (TaskStatus::Succeeded, RawJson::parse("null").ok()),
-        (Some(status), results) => (status, results.into_value()),
+        (Some(TaskStatus::Succeeded), results) => (TaskStatus::Succeeded, results.into_value()),
+        (Some(status), _) => (status, None),
         (None, Maybe::Value(results)) => (TaskStatus::Succeeded, Some(results)),
         (None, _) => return None,
     };

@@ -36,7 +36,7 @@ pub(super) struct Shared {
     pub(super) deadline: Duration,
     pub(super) not_found: u32,
     origins: Vec<Uri>,
-    request_deadline: Duration,
+    pub(super) request_deadline: Duration,
     limits: ResponseLimits,
 }
 
@@ -95,7 +95,7 @@ impl CallClientBuilder {
         self
     }
 
-    /// How long a call may take from its start until its results are there, unless it says otherwise. Default 15
+    /// How long a call may take from its start until its task has succeeded, unless it says otherwise. Default 15
     /// minutes.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.0.deadline = deadline;

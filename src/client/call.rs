@@ -69,7 +69,8 @@ impl NewRequest {
         Self { by, ..self }
     }
 
-    /// How long it may take from now until its results are there. Default: the client's.
+    /// How long it may take from now until its task has succeeded. Default: the client's. The results of one that has can
+    /// still be fetched then, for as long as one request may take.
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
@@ -139,6 +140,7 @@ impl NewRequest {
             authorization,
             by,
             polls,
+            deadline,
             ends,
         })
     }
@@ -189,6 +191,7 @@ pub struct PendingCall {
     authorization: Option<HeaderValue>,
     by: WaitBy,
     polls: Arc<Schedule>,
+    deadline: Duration,
     ends: DateTime<Utc>,
     not_found_left: AtomicU32,
 }
@@ -215,8 +218,7 @@ impl PendingCall {
     ///
     /// [`CallError`] if the task has failed, or did not end in time, or the service will not tell.
     pub async fn succeeded(&self) -> Result<(), CallError> {
-        let left = elapsed(self.shared.timer.now(), self.ends);
-        let patience = Patience::until(left);
+        let patience = Patience::until(self.left());
         let patience = match self.by {
             WaitBy::Webhook => patience,
             WaitBy::Polling | WaitBy::Either => patience.polling_shared(Arc::clone(&self.polls)),
@@ -258,9 +260,10 @@ impl PendingCall {
         if let Some(results) = self.latest().results {
             return Ok(results); // they came with the last poll
         }
-        let left = elapsed(self.shared.timer.now(), self.ends);
+        // What is there can be had: also of a task that ended in the last moment, and where the clock was set ahead.
+        let patience = self.left().max(self.shared.request_deadline);
         let fetching = std::pin::pin!(self.fetch());
-        match select(fetching, self.shared.timer.sleep(left)).await {
+        match select(fetching, self.shared.timer.sleep(patience)).await {
             Either::Left((fetched, _)) => fetched,
             Either::Right(_) => Err(CallError::TimedOut),
         }
@@ -274,15 +277,12 @@ impl PendingCall {
             let Polled { status, retry_after } = self.ask().await?;
             match status {
                 Some((TaskStatus::Failed, _, detail)) => return Err(detail.failure()),
-                Some((
-                    _,
-                    _,
-                    Detail {
-                        results: Some(results),
-                        ..
-                    },
-                )) => return Ok(results),
-                Some(_) | None => {}
+                Some((_, _, detail)) => {
+                    if let Some(results) = detail.results {
+                        return Ok(results);
+                    }
+                }
+                None => {}
             }
             pace.asked(retry_after);
             match pace.next(timer.now(), entropy) {
@@ -305,6 +305,11 @@ impl PendingCall {
             Some(Ok(response)) => Err(CallError::Refused(response.status())),
             Some(Err(_)) | None => Err(CallError::TimedOut),
         }
+    }
+
+    /// How long it may still take: never more than at the start, though the clock may have been set back.
+    fn left(&self) -> Duration {
+        elapsed(self.shared.timer.now(), self.ends).min(self.deadline)
     }
 
     fn latest(&self) -> Detail {
@@ -351,10 +356,11 @@ impl StatusSource<TaskStatus, Detail> for PendingCall {
             return Ok(Polled::nothing());
         };
         let mut polled = answer::read(&response, &self.not_found_left)?;
-        if let Some((_, _, detail)) = &mut polled.status {
-            // Where the results are may be known from the callback alone.
-            detail.results_uri = self.latest().results_uri;
-        }
+        // Where the results are may be known from the callback alone.
+        let known = self.watch.latest().map(|(_, detail)| detail);
+        polled.status = polled
+            .status
+            .map(|(status, at, detail)| (status, at, detail.after(known.as_ref())));
         Ok(polled)
     }
 }

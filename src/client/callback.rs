@@ -99,7 +99,9 @@ impl CallClient {
             results_uri: callback.results_uri.value().map(|uri| uri.as_str().to_owned()),
             ..Detail::default()
         };
-        match watches.report(&key, callback.status.clone(), None, detail) {
+        let reported =
+            watches.report_after(&key, callback.status.clone(), None, |former| detail.after(former));
+        match reported {
             Reported::Taken(Observation::Taken(_) | Observation::Stale) => None,
             Reported::Taken(Observation::Irregular(_)) => stray(StrayReason::Contradiction, Some(callback)),
             Reported::Unwatched => stray(StrayReason::UnknownCall, Some(callback)),

@@ -108,6 +108,21 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
+        self.report_after(key, status, at, |_| detail)
+    }
+
+    /// The same, where what goes with the status depends on what went with the one before it.
+    pub(super) fn report_after<Q>(
+        &self,
+        key: &Q,
+        status: S,
+        at: Option<DateTime<Utc>>,
+        detail: impl FnOnce(Option<&R>) -> R,
+    ) -> Reported
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         report(&self.entries, key, status, at, detail)
     }
 
@@ -140,7 +155,7 @@ fn report<K, S, R, Q>(
     key: &Q,
     status: S,
     at: Option<DateTime<Utc>>,
-    detail: R,
+    detail: impl FnOnce(Option<&R>) -> R,
 ) -> Reported
 where
     K: Eq + Hash + Borrow<Q>,
@@ -166,17 +181,23 @@ where
 }
 
 impl<S: LifeCycle, R> Entry<S, R> {
-    fn observe(&mut self, status: S, at: Option<DateTime<Utc>>, detail: R) -> Observation {
+    fn observe(
+        &mut self,
+        status: S,
+        at: Option<DateTime<Utc>>,
+        detail: impl FnOnce(Option<&R>) -> R,
+    ) -> Observation {
         match &mut self.known {
             None => {
                 let progress = Progress::new(status, at);
+                let detail = detail(None);
                 self.known = Some(Known { progress, detail });
                 Observation::Taken(Step::Documented)
             }
             Some(known) => {
                 let observation = known.progress.observe(status, at);
                 if let Observation::Taken(_) = observation {
-                    known.detail = detail;
+                    known.detail = detail(Some(&known.detail));
                 }
                 observation
             }
@@ -205,7 +226,7 @@ where
 
     /// Reports a status of the key that is watched, as [`Watches::report`] does.
     pub fn report(&self, status: S, at: Option<DateTime<Utc>>, detail: R) -> Reported {
-        report(&self.entries, &self.key, status, at, detail)
+        report(&self.entries, &self.key, status, at, |_| detail)
     }
 
     /// Waits for a status, without end. Dropping the future stops the waiting and changes nothing.

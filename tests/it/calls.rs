@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use http::{Method, Request, Response, StatusCode, Uri};
 use ringback::client::{
     CallClient, CallError, Patience, PendingCall, Polled, StartError, StatusSource, Stray, StrayReason,
@@ -20,6 +20,7 @@ use ringback::provider::truv;
 use ringback::retry::Schedule;
 use ringback::task::{AsyncParameters, TaskStatus};
 use ringback::testing::{ManualTime, Reply, ScriptedSender, SeededEntropy};
+use ringback::time::Clock;
 use ringback::transport::{HttpSender, SendError, SendErrorKind, sender_fn};
 
 const ACCEPTED: &str = r#"{"results_uri":"https://api.example/results/7","status":"Queued","task_id":"7"}"#;
@@ -235,6 +236,53 @@ fn a_callback_ends_the_wait_at_once() {
             "a late one is handed to the application"
         );
     }
+}
+
+#[test]
+fn what_a_running_task_shows_is_no_result() {
+    const LAGGING: &str = r#"{"results":[],"status":"Running"}"#;
+    let time = time();
+    let replies = [ok(ACCEPTED), ok(LAGGING), ok(LAGGING), ok(SUCCEEDED)];
+    let sender = scripted(&time, replies);
+    let client = client(Arc::clone(&sender), &time);
+    let pending = start(&client, &time, WaitBy::Either);
+    {
+        let mut waiting = pin!(pending.succeeded());
+        let mut context = Context::from_waker(Waker::noop());
+        time.advance(Duration::from_secs(1));
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+    }
+    let webhook = webhook_of(&sender, 0);
+    assert_eq!(handle(&client, ring(&webhook, "Succeeded")), (None, 200));
+    let results: Vec<f64> = drive(&time, pending.results()).unwrap();
+    assert_eq!(results, [1.0, 2.5]);
+}
+
+#[test]
+fn a_callback_takes_no_results_away() {
+    let time = time();
+    let sender = scripted(&time, [ok(ACCEPTED), ok(SUCCEEDED), status(410)]);
+    let client = client(Arc::clone(&sender), &time);
+    let pending = start(&client, &time, WaitBy::Either);
+    drive(&time, pending.succeeded()).unwrap();
+    let webhook = webhook_of(&sender, 0);
+    assert_eq!(handle(&client, ring(&webhook, "Succeeded")), (None, 200));
+    let results: Vec<f64> = drive(&time, pending.results()).unwrap();
+    assert_eq!(results, [1.0, 2.5]);
+}
+
+#[test]
+fn a_clock_that_is_set_takes_no_results_away() {
+    let time = time();
+    let slow = ok(SUCCEEDED).after(Duration::from_secs(1));
+    let sender = scripted(&time, [ok(ACCEPTED), slow]);
+    let client = client(Arc::clone(&sender), &time);
+    let pending = start(&client, &time, WaitBy::Webhook);
+    let webhook = webhook_of(&sender, 0);
+    assert_eq!(handle(&client, ring(&webhook, "Succeeded")), (None, 200));
+    time.set(time.now() + TimeDelta::days(1));
+    let results: Vec<f64> = drive(&time, pending.results()).unwrap();
+    assert_eq!(results, [1.0, 2.5]);
 }
 
 #[test]
