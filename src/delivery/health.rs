@@ -92,13 +92,24 @@ impl Default for HealthLimits {
 impl HealthLimits {
     /// What there is to warn of, if anything.
     pub fn warning(&self, health: &Health) -> Option<HealthWarning> {
+        let verdict = self.verdict(health)?;
+        let is_due = health.attempts >= self.min_attempts && (verdict.is_slow || verdict.is_failing);
+        is_due.then_some(verdict)
+    }
+
+    /// Whether there is no more cause for a warning. Few attempts are enough for that, if they went well; none says nothing.
+    #[cfg(feature = "engine")]
+    pub(crate) fn is_well(&self, health: &Health) -> bool {
+        let well = |verdict: HealthWarning| !verdict.is_slow && !verdict.is_failing;
+        self.verdict(health).is_some_and(well)
+    }
+
+    fn verdict(&self, health: &Health) -> Option<HealthWarning> {
         let (average, percent) = (health.average_duration()?, health.success_percent()?);
-        let warning = HealthWarning {
+        Some(HealthWarning {
             is_slow: average >= self.average_duration,
             is_failing: percent <= self.success_percent,
-        };
-        let is_due = health.attempts >= self.min_attempts && (warning.is_slow || warning.is_failing);
-        is_due.then_some(warning)
+        })
     }
 }
 

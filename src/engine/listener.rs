@@ -144,7 +144,8 @@ pub enum Notice {
         /// The figures.
         health: Health,
     },
-    /// There is no more cause for a health warning.
+    /// There is no more cause for a health warning: what is sent now, be it little, goes well. Where nothing is sent any
+    /// more, there is nothing to tell it by, and the warning stands.
     #[non_exhaustive]
     HealthRestored {
         /// Which one.

@@ -1,7 +1,7 @@
 //! What has to be done now and then, beside sending.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -66,6 +66,8 @@ const LONGEST_NAP: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Upkeep {
     parts: Arc<Parts>,
+    /// What goes on from one [`run_due`](Self::run_due) to the next, which remember what they have told.
+    kept: Arc<Mutex<Vec<Box<dyn Pass>>>>,
 }
 
 /// A kind of upkeep, done step by step.
@@ -90,7 +92,8 @@ pub(super) enum Step {
 
 impl Upkeep {
     pub(super) fn new(parts: Arc<Parts>) -> Self {
-        Self { parts }
+        let kept = Arc::default();
+        Self { parts, kept }
     }
 
     /// Each kind of upkeep, in the order in which [`run_due`](Self::run_due) does them.
@@ -136,19 +139,33 @@ impl Upkeep {
     ///
     /// # Errors
     ///
-    /// The store's, whether it may pass or not. Whatever was not done is still due.
+    /// The store's, whether it may pass or not: the first, after everything else was tried. Whatever was not done is
+    /// still due.
     pub async fn run_due(&self) -> Result<DateTime<Utc>, StoreError> {
-        let mut soonest = DateTime::<Utc>::MAX_UTC;
-        for mut pass in self.passes() {
-            let until = loop {
-                match pass.step(&self.parts).await? {
-                    Step::Until(until) => break until,
-                    Step::Again => self.parts.timer.sleep(STEP_PAUSE).await,
-                }
-            };
-            soonest = soonest.min(until);
+        let mut passes = std::mem::take(&mut *self.kept());
+        if passes.is_empty() {
+            passes = self.passes();
         }
-        Ok(soonest)
+        let mut soonest = Ok(DateTime::<Utc>::MAX_UTC);
+        for pass in &mut passes {
+            let until = self.all_due(&mut **pass).await;
+            soonest = soonest.and_then(|soonest| Ok(soonest.min(until?)));
+        }
+        *self.kept() = passes;
+        soonest
+    }
+
+    async fn all_due(&self, pass: &mut dyn Pass) -> Result<DateTime<Utc>, StoreError> {
+        loop {
+            match pass.step(&self.parts).await? {
+                Step::Until(until) => return Ok(until),
+                Step::Again => self.parts.timer.sleep(STEP_PAUSE).await,
+            }
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Box<dyn Pass>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends only with an error that lasts.

@@ -151,22 +151,25 @@ impl HealthWatch {
         let since = before(now, limits.window);
         let health = parts.store.health(&webhook.id, since, now).await?;
         let former = self.warned_before.get(&webhook.id).copied();
-        match limits.warning(&health) {
-            Some(warning) => {
-                if former != Some(warning) {
-                    parts.tell(&Notice::HealthWarning {
-                        webhook: webhook.into(),
-                        warning,
-                        health,
-                    });
-                }
-                self.warned.insert(webhook.id.clone(), warning);
-            }
-            None if former.is_some() => parts.tell(&Notice::HealthRestored {
+        let warning = limits.warning(&health);
+        match (former, warning) {
+            (_, Some(warning)) if former != Some(warning) => parts.tell(&Notice::HealthWarning {
                 webhook: webhook.into(),
+                warning,
                 health,
             }),
-            None => {}
+            (Some(_), None) if limits.is_well(&health) => {
+                parts.tell(&Notice::HealthRestored {
+                    webhook: webhook.into(),
+                    health,
+                });
+                return Ok(());
+            }
+            _ => {}
+        }
+        // Where too little is sent to tell, what was said stands.
+        if let Some(warning) = warning.or(former) {
+            self.warned.insert(webhook.id.clone(), warning);
         }
         Ok(())
     }

@@ -1,14 +1,16 @@
 //! The upkeep: what is due is done, in small steps, whatever the store does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
-use http::Response;
-use ringback::engine::Engine;
+use http::{Response, StatusCode};
+use ringback::delivery::{Event, PlainProfile};
+use ringback::engine::{Engine, Notice, Registration, listener_fn};
+use ringback::retry::Schedule;
 use ringback::store::{MemoryStore, Seen, SeenKey, SeenStore, StoreErrorKind};
 use ringback::testing::{Fault, FaultyStore, ManualTime};
 use ringback::transport::sender_fn;
@@ -92,6 +94,64 @@ async fn one_round_does_all_that_is_due_and_says_when_to_come_again() {
     let again = round.now_or_never().unwrap().unwrap();
     assert!(again > DateTime::UNIX_EPOCH + TimeDelta::seconds(5));
     assert_eq!(left(&store).await, 0);
+}
+
+/// What a scheduler of one's own hears.
+#[tokio::test]
+async fn rounds_remember_what_was_told_and_none_keeps_the_rest_from_being_done() {
+    let time = ManualTime::new(DateTime::UNIX_EPOCH);
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let faults = Arc::clone(&is_broken);
+    let store = FaultyStore::new(
+        Arc::new(MemoryStore::new()),
+        Arc::new(time.clone()),
+        move |method| match method == "failing_webhooks" && faults.load(Ordering::SeqCst) {
+            true => Fault::Refused(StoreErrorKind::Corrupt),
+            false => Fault::None,
+        },
+    );
+    let warnings = Arc::new(AtomicUsize::new(0));
+    let heard = Arc::clone(&warnings);
+    let sender = sender_fn(|_| async {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        Ok(response)
+    });
+    let engine = Engine::builder(store, sender, time.clone())
+        .profile(PlainProfile::new("plain", Schedule::never()))
+        .listener(listener_fn(move |notice| {
+            heard.fetch_add(
+                usize::from(matches!(notice, Notice::HealthWarning { .. })),
+                Ordering::SeqCst,
+            );
+        }))
+        .build();
+    let dispatcher = engine.dispatcher();
+    let registration = Registration::new("s", "https://example.com/", "plain");
+    dispatcher.register(registration).await.unwrap();
+    for n in 0..20 {
+        let event = Event::builder("s", n.to_string(), "kind").build().unwrap();
+        dispatcher.enqueue(event).await.unwrap();
+    }
+    let (worker, upkeep) = (engine.worker(), engine.upkeep());
+    let mut working = std::pin::pin!(worker.run());
+    for _ in 0..100 {
+        assert!((&mut working).now_or_never().is_none());
+        time.advance(Duration::from_millis(1));
+    }
+    is_broken.store(true, Ordering::SeqCst);
+    assert!(upkeep.run_due().await.is_err());
+    assert_eq!(
+        warnings.load(Ordering::SeqCst),
+        1,
+        "what comes after what failed is done"
+    );
+    is_broken.store(false, Ordering::SeqCst);
+    for _ in 0..3 {
+        time.advance(Duration::from_secs(300));
+        upkeep.run_due().await.unwrap();
+    }
+    assert_eq!(warnings.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -204,7 +204,7 @@ fn listeners_are_warned_of_bad_health_once_and_told_when_it_is_over() {
                     Some((*at, "warning"))
                 }
                 Notice::HealthRestored { health, .. } => {
-                    assert!(health.success_percent().is_none_or(|percent| percent > 50));
+                    assert!(health.success_percent().is_some_and(|percent| percent > 50));
                     Some((*at, "restored"))
                 }
                 _ => None,
@@ -214,6 +214,37 @@ fn listeners_are_warned_of_bad_health_once_and_told_when_it_is_over() {
             panic!("{of_health:?}")
         };
         assert!(warned < minutes(6) && restored > minutes(30), "{of_health:?}");
+    }
+}
+
+fn bad_health_is_not_over_because_less_is_sent() {
+    for on in On::ALL {
+        let (mut stage, heard) = stage(on, |now| match now < minutes(300) {
+            true => StatusCode::BAD_GATEWAY,
+            false => StatusCode::OK,
+        });
+        stage.register("busy", "truelayer");
+        stage.ask(stage.dispatcher().remove(&"w".into())).unwrap();
+        for n in 0..12 {
+            enqueue(&stage, &n.to_string());
+        }
+        // One that fails in an hour in which nothing else is sent, and then nothing at all.
+        stage.run_until(minutes(100));
+        enqueue(&stage, "late");
+        stage.run_until(minutes(301));
+        let of_health = || {
+            let heard = heard.lock().unwrap();
+            let notices = heard.iter().filter_map(|(_, notice)| match notice {
+                Notice::HealthWarning { .. } => Some("warning"),
+                Notice::HealthRestored { .. } => Some("restored"),
+                _ => None,
+            });
+            notices.collect::<Vec<_>>()
+        };
+        assert_eq!(of_health(), ["warning"]);
+        enqueue(&stage, "well");
+        stage.run_until(minutes(320));
+        assert_eq!(of_health(), ["warning", "restored"]);
     }
 }
 
@@ -238,5 +269,6 @@ stories! {
     a_success_in_time_is_a_recovery_and_the_time_starts_anew,
     whatever_crashes_a_webhook_is_disabled_in_its_time_and_not_before_and_nothing_is_lost,
     listeners_are_warned_of_bad_health_once_and_told_when_it_is_over,
+    bad_health_is_not_over_because_less_is_sent,
     powens_webhooks_are_never_disabled_by_the_engine,
 }
