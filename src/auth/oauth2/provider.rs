@@ -246,7 +246,8 @@ impl Client {
                 }
                 // It says nothing of the refresh token, which is kept.
                 Err(error @ (TokenError::NoAnswer(_) | TokenError::Failing(_))) => return Err(error),
-                Err(_) => {}
+                // At once, since nobody may wait for what comes next.
+                Err(_) => self.state().refresh_token = None,
             }
         }
         self.ask(Grant::ClientCredentials).await

@@ -388,6 +388,24 @@ fn a_refresh_token_that_is_good_for_nothing_is_dropped_for_the_clients_own_crede
 }
 
 #[test]
+fn a_refresh_token_is_dropped_though_nobody_waits_for_what_comes_after_it() {
+    let replies = [
+        with_refresh("one", "r"),
+        json(400, r#"{"error":"invalid_grant"}"#),
+        token("late", 60).after(Duration::from_secs(60)),
+        token("two", 60),
+    ];
+    let scene = Scene::new(&client(), replies);
+    assert_eq!(scene.now().unwrap(), "Bearer one");
+    scene.advance(60);
+    let mut waiting = scene.start();
+    assert!(poll(&mut waiting).is_pending());
+    drop(waiting);
+    assert_eq!(scene.now().unwrap(), "Bearer two");
+    assert!(scene.form(1).contains("refresh_token") && !scene.form(3).contains("refresh_token"));
+}
+
+#[test]
 fn a_refresh_token_outlives_an_endpoint_that_fails() {
     let down = Reply::status(StatusCode::BAD_GATEWAY);
     let scene = Scene::new(&client(), [with_refresh("one", "r"), down, token("two", 60)]);
