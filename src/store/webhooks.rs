@@ -15,8 +15,8 @@ use crate::id::{AuthId, Scope, WebhookId};
 ///
 /// # Contract
 ///
-/// **Saved.** What is saved is read back equal. From the moment `save_webhook` returns, claims go by the saved limits,
-/// order, switch, URL and auth. A webhook that is removed is gone from every answer at once; its waiting
+/// **Saved.** What is saved, by `save_webhook` or by `replace_webhook`, is read back equal. From the moment the call
+/// returns, claims go by the saved limits, order, switch, URL and auth. A webhook that is removed is gone from every answer at once; its waiting
 /// deliveries end as [`DeliveryStore`](super::DeliveryStore) says. Saving a webhook again under the id of a
 /// removed one registers it anew.
 ///
@@ -30,7 +30,8 @@ use crate::id::{AuthId, Scope, WebhookId};
 ///
 /// **Compared and changed in one commit.** `switch_webhook` and `replace_webhook` look and change in one commit. So whoever
 /// disables a webhook for failing does so only if it is still failing since the same instant, and whoever registers one
-/// anew, disabled as it was, does not enable what was disabled meanwhile.
+/// anew, as enabled as it was, does not enable what was disabled meanwhile. What `replace_webhook` compares with is what
+/// `webhook` answers, and where that differs it answers [`Saved::Changed`], whatever else could be said.
 ///
 /// **Auth records.** One may be removed while webhooks still name it; their deliveries then wait, and are neither sent
 /// bare nor lost. `replace_auth` compares and replaces in one commit.
@@ -127,7 +128,7 @@ pub enum Saved {
     Done,
     /// There is one of that id in another scope. Nothing was changed.
     OtherScope,
-    /// The one to be replaced is not as it was. Nothing was changed.
+    /// The one to be replaced is not as it was; of `replace_webhook` only. Nothing was changed.
     Changed,
 }
 

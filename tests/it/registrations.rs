@@ -101,9 +101,8 @@ async fn a_switch_is_one_call_and_registering_again_leaves_it() {
     }
 }
 
-#[tokio::test]
-async fn registering_again_leaves_disabled_what_is_disabled_meanwhile() {
-    let time = ManualTime::new(DateTime::UNIX_EPOCH);
+/// Two dispatchers of one store. The second is told a second late, the first time, what a webhook is.
+fn quick_and_slow(time: &ManualTime) -> (Dispatcher, Dispatcher) {
     let store = MemoryStore::new();
     let mut has_looked = false;
     let slow = FaultyStore::new(Arc::new(store.clone()), Arc::new(time.clone()), move |method| {
@@ -112,7 +111,13 @@ async fn registering_again_leaves_disabled_what_is_disabled_meanwhile() {
         }
         Fault::None
     });
-    let (running, starting) = (dispatcher(store), dispatcher(slow));
+    (dispatcher(store), dispatcher(slow))
+}
+
+#[tokio::test]
+async fn registering_again_leaves_disabled_what_is_disabled_meanwhile() {
+    let time = ManualTime::new(DateTime::UNIX_EPOCH);
+    let (running, starting) = quick_and_slow(&time);
     let registration = || Registration::new("s", URL, "plain").id("w");
     running.register(registration()).await.unwrap();
 
@@ -124,6 +129,22 @@ async fn registering_again_leaves_disabled_what_is_disabled_meanwhile() {
     assert_eq!((webhook.name.as_str(), webhook.enabled), ("anew", false));
     let saved = running.webhook(&"w".into()).await.unwrap();
     assert_eq!(saved.as_deref(), Some(&webhook));
+}
+
+#[tokio::test]
+async fn an_update_does_not_bring_back_what_is_removed_meanwhile() {
+    let time = ManualTime::new(DateTime::UNIX_EPOCH);
+    let (quick, slow) = quick_and_slow(&time);
+    let registration = || Registration::new("s", URL, "plain").id("w");
+    quick.register(registration()).await.unwrap();
+
+    let id = "w".into();
+    let mut updating = Box::pin(slow.update(&id, registration().name("anew")));
+    assert!(updating.as_mut().now_or_never().is_none());
+    quick.remove(&id).await.unwrap();
+    time.advance(Duration::from_secs(1));
+    assert!(matches!(updating.await, Err(RegisterError::UnknownWebhook(_))));
+    assert_eq!(quick.webhook(&id).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -263,7 +263,7 @@ async fn meddle(store: PostgresStore, lanes: usize, is_over: Arc<AtomicBool>, se
             },
             _ => HoldKey::Webhook(name(lane).into()),
         };
-        match random.below(3) {
+        match random.below(4) {
             0 => {
                 store.switch_webhook(&id, Switch::Off, now()).await.unwrap();
                 store.switch_webhook(&id, Switch::On, now()).await.unwrap();
@@ -271,6 +271,11 @@ async fn meddle(store: PostgresStore, lanes: usize, is_over: Arc<AtomicBool>, se
             1 => {
                 store.hold(key.clone(), now()).await.unwrap();
                 store.lift(&key, Release::All, now()).await.unwrap();
+            }
+            2 => {
+                let old = store.webhook(&id).await.unwrap();
+                let new = webhook(lane, IN_FLIGHT);
+                store.replace_webhook(old.as_deref(), new, now()).await.unwrap();
             }
             _ => {
                 store.save_webhook(webhook(lane, IN_FLIGHT), now()).await.unwrap();

@@ -271,8 +271,8 @@ async fn save(
     Ok((Saved::Done, lanes.write(tx).await?))
 }
 
-/// Locks what a webhook is saved under: holds, then its lane, which is made first if need be. If the webhook is just being removed, there is no lane of
-/// that name any more once the lock is had; then it is a new one.
+/// Locks what a webhook is saved under: the holds, then its lane, which is made first if need be. If the webhook is just
+/// being removed, there is no lane of that name any more once the lock is had; then it is a new one.
 async fn lock_to_save(
     tx: &mut Transaction<'_>,
     lanes: &mut Lanes,

@@ -131,6 +131,8 @@ mutants! {
     PagesRepeated = "pages-repeated",
     /// Replaces a webhook whatever it has become.
     WebhookReplacedBlindly = "webhook-replaced-blindly",
+    /// Has claims go by the limits of a webhook that was replaced.
+    ReplacedInNameOnly = "replaced-in-name-only",
     /// Replaces an auth record whatever it has become.
     AuthReplacedBlindly = "auth-replaced-blindly",
     /// Forgets which webhooks name an auth record.

@@ -75,7 +75,8 @@ impl Notes {
             Mutant::InFlightLimitIgnored
             | Mutant::StrictOrderIgnored
             | Mutant::RateIgnored
-            | Mutant::LimitsFrozen => (shown.limits, shown.order) = (saved.limits, saved.order),
+            | Mutant::LimitsFrozen
+            | Mutant::ReplacedInNameOnly => (shown.limits, shown.order) = (saved.limits, saved.order),
             Mutant::SwitchIgnored => shown.enabled = saved.enabled,
             Mutant::GoneIgnored => shown.auto_disable = saved.auto_disable,
             Mutant::RunNeverStops | Mutant::RunsTooOften => shown.flusher = saved.flusher,

@@ -26,6 +26,21 @@ impl MutantStore {
         altered.flusher = altered.flusher.map(|flusher| self.mutant.flusher(flusher));
         altered
     }
+
+    /// Saves a webhook; with limits that are frozen, those of the one that is there.
+    async fn put(&self, webhook: Webhook, is_frozen: bool, now: DateTime<Utc>) -> Result<Saved, StoreError> {
+        let mut altered = self.altered(&webhook);
+        if is_frozen && let Some(first) = self.store.webhook(&altered.id).await? {
+            (altered.limits, altered.order) = (first.limits, first.order);
+        }
+        let saved = self.store.save_webhook(altered, now).await?;
+        if saved == Saved::Done {
+            let mut notes = self.notes();
+            notes.removed.remove(&webhook.id);
+            notes.webhooks.insert(webhook.id.clone(), Arc::new(webhook));
+        }
+        Ok(saved)
+    }
 }
 
 #[async_trait]
@@ -37,19 +52,7 @@ impl WebhookStore for MutantStore {
         {
             self.store.remove_webhook(&webhook.id, now).await?;
         }
-        let mut altered = self.altered(&webhook);
-        if self.is(Mutant::LimitsFrozen)
-            && let Some(first) = self.store.webhook(&altered.id).await?
-        {
-            (altered.limits, altered.order) = (first.limits, first.order);
-        }
-        let saved = self.store.save_webhook(altered, now).await?;
-        if saved == Saved::Done {
-            let mut notes = self.notes();
-            notes.removed.remove(&webhook.id);
-            notes.webhooks.insert(webhook.id.clone(), Arc::new(webhook));
-        }
-        Ok(saved)
+        self.put(webhook, self.is(Mutant::LimitsFrozen), now).await
     }
 
     async fn replace_webhook(
@@ -60,7 +63,7 @@ impl WebhookStore for MutantStore {
     ) -> Result<Saved, StoreError> {
         let is_as_it_was = self.webhook(&new.id).await?.as_deref() == old;
         if is_as_it_was || self.is(Mutant::WebhookReplacedBlindly) {
-            return self.save_webhook(new, now).await;
+            return self.put(new, self.is(Mutant::ReplacedInNameOnly), now).await;
         }
         Ok(Saved::Changed)
     }

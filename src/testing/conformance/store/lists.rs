@@ -133,11 +133,37 @@ pub async fn a_webhook_is_replaced_as_it_was(store: &dyn Store) -> Result<(), Vi
     replaced(Some(&first), &elsewhere, Saved::OtherScope, Some(&first)).await?;
     replaced(Some(&first), &second, Saved::Done, Some(&second)).await?;
     store.switch_webhook(&"a".into(), Switch::Off, at(1)).await?;
-    equal(
-        CLAUSE,
-        store.replace_webhook(Some(&second), third, at(2)).await?,
-        Saved::Changed,
-    )
+    let off = store.webhook(&"a".into()).await?;
+    replaced(Some(&second), &third, Saved::Changed, off.as_deref()).await
+}
+
+/// What has taken the place of a webhook is what claims go by.
+pub async fn what_replaces_a_webhook_is_gone_by(store: &dyn Store) -> Result<(), Violation> {
+    const CLAUSE: &str = "claims go by what a webhook was replaced with";
+    let replaced = async |old: &Webhook, new: &Webhook, claims: usize| -> Checked {
+        equal(
+            CLAUSE,
+            store.replace_webhook(Some(old), new.clone(), at(0)).await?,
+            Saved::Done,
+        )?;
+        equal(CLAUSE, claim(store, 10, at(0)).await?.len(), claims)
+    };
+    let first = webhook("a");
+    save(store, first.clone(), at(0)).await?;
+    for id in ["1", "2", "3"] {
+        enqueue_event(store, new(event(id), vec![to_webhook("a")]), at(0)).await?;
+    }
+    let off = Webhook {
+        enabled: false,
+        ..first.clone()
+    };
+    let narrow = Webhook {
+        limits: in_flight(1),
+        ..first.clone()
+    };
+    replaced(&first, &off, 0).await?;
+    replaced(&off, &narrow, 1).await?;
+    replaced(&narrow, &first, 2).await
 }
 
 /// An auth record is replaced only as long as it is what its replacer thinks it is.

@@ -213,6 +213,7 @@ checks! {
         auth_records_come_in_pages,
         who_names_an_auth_record_is_known,
         a_webhook_is_replaced_as_it_was,
+        what_replaces_a_webhook_is_gone_by,
         an_auth_record_is_replaced_as_it_was;
     scopes:
         a_webhook_keeps_its_scope,
