@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use libtest_mimic::Trial;
 use ringback::delivery::{Event, PlainProfile};
@@ -28,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("intake::a_crash_does_what_the_transaction_did", crashes),
         trial("intake::bodies_are_encrypted_under_the_key_that_encrypts", keys),
         trial("intake::what_nobody_can_use_is_set_aside", set_aside),
+        trial("intake::a_store_for_simulations_hears_no_other_process", deaf),
     ]
 }
 
@@ -381,4 +383,19 @@ async fn set_aside(server: Server) {
             "the event s/damaged was submitted and set aside: it cannot be used"
         ]
     );
+}
+
+/// What comes from elsewhere comes at any moment, in which no two runs are the same.
+async fn deaf(server: Server) {
+    let inline = server.builder().inline();
+    let inline = inline.connect(server.config.clone(), NoTls, key()).await.unwrap();
+    let (near, elsewhere) = (server.store().await, server.store().await);
+    let heard_inline = inline.intake_wake().listen();
+    for number in 0..10 {
+        let heard = near.intake_wake().listen();
+        elsewhere.submit(vec![event(number)]).await.unwrap();
+        heard.await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(heard_inline.now_or_never().is_none());
 }

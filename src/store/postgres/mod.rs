@@ -189,8 +189,9 @@ impl PostgresStoreBuilder {
     }
 
     /// Has each call block whoever polls it first until it is answered. Then what happens depends on nothing but the calls
-    /// and their order, which is what simulations need; a service must not do it. Calls are to be polled outside of the
-    /// runtime that the store was made on, which needs threads of its own; inside of it they panic.
+    /// and their order, which is what simulations need; a service must not do it. So no connection listens either: what other
+    /// processes ring for would be heard at any moment. Calls are to be polled outside of the runtime that the store was
+    /// made on, which needs threads of its own; inside of it they panic.
     pub fn inline(mut self) -> Self {
         self.inline = true;
         self
@@ -231,7 +232,8 @@ impl PostgresStoreBuilder {
             .recycle_timeout(Some(self.patience))
             .build()
             .map_err(|error| StoreError::with_source(StoreErrorKind::Unavailable, error))?;
-        Ok(self.make(pool, Some(Dial::new(config, tls)), keys.into()).await?)
+        let dial = (!self.inline).then(|| Dial::new(config, tls));
+        Ok(self.make(pool, dial, keys.into()).await?)
     }
 
     /// Uses a pool that the application has already, and brings the tables up to date.
