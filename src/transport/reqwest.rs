@@ -1,8 +1,9 @@
 //! The sender for applications that have reqwest already.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -43,6 +44,7 @@ pub struct ReqwestSender {
     clients: Clients<Client>,
     /// Nothing for a client that was made elsewhere: it serves for all guards.
     settings: Option<Arc<ReqwestSenderBuilder>>,
+    urls: Arc<Urls>,
     https: bool,
 }
 
@@ -90,6 +92,7 @@ impl ReqwestSender {
         Self {
             clients: Clients::new(Arc::new(guard), client),
             settings: None,
+            urls: Arc::default(),
             https: true,
         }
     }
@@ -142,6 +145,7 @@ impl ReqwestSenderBuilder {
         let client = self.make(Arc::clone(&guard))?;
         Ok(ReqwestSender {
             clients: Clients::new(guard, client),
+            urls: Arc::default(),
             https: self.https,
             settings: Some(Arc::new(self)),
         })
@@ -187,7 +191,7 @@ impl ReqwestSender {
         };
         let (guard, client) = self.clients.of(request.extensions(), make)?;
         exchange::check_destination(request.uri(), &guard, self.https)?;
-        let url = reread(request.uri()).ok_or(SendErrorKind::UrlChanged)?;
+        let url = self.urls.read(request.uri()).ok_or(SendErrorKind::UrlChanged)?;
         let (head, body) = request.into_parts();
         let mut request = reqwest::Request::new(head.method, url);
         *request.headers_mut() = head.headers;
@@ -212,17 +216,41 @@ impl HttpSender for ReqwestSender {
     }
 }
 
-/// The URI as reqwest reads it, if that is how it is written.
-fn reread(uri: &Uri) -> Option<Url> {
-    let url = Url::parse(&uri.to_string()).ok()?;
-    let same = Some(url.scheme()) == uri.scheme_str()
+/// How many URLs are remembered. When there are more, all are forgotten.
+const URLS_KEPT: usize = 1_024;
+
+/// URLs as reqwest reads them. A webhook's is the same each time, and is found faster than it is read.
+#[derive(Default)]
+struct Urls(Mutex<HashMap<Uri, Url>>);
+
+impl Urls {
+    /// The URI as reqwest reads it, if that is how it is written.
+    fn read(&self, uri: &Uri) -> Option<Url> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(url) = known.get(uri) {
+            // URIs are equal whatever the case of their hosts.
+            return is_as_written(url, uri).then(|| url.clone());
+        }
+        let url = Url::parse(&uri.to_string()).ok()?;
+        if !is_as_written(&url, uri) {
+            return None;
+        }
+        if known.len() >= URLS_KEPT {
+            known.clear();
+        }
+        known.insert(uri.clone(), url.clone());
+        Some(url)
+    }
+}
+
+fn is_as_written(url: &Url, uri: &Uri) -> bool {
+    Some(url.scheme()) == uri.scheme_str()
         && url.username().is_empty()
         && url.password().is_none()
         && url.host_str() == uri.host()
         && (url.port() == uri.port_u16() || url.port_or_known_default() == uri.port_u16())
         && url.path() == uri.path()
-        && url.query() == uri.query();
-    same.then_some(url)
+        && url.query() == uri.query()
 }
 
 fn classify(error: reqwest::Error) -> SendError {
@@ -260,5 +288,45 @@ impl reqwest::dns::Resolve for GuardedResolver {
             let addresses = resolver.resolve(name.as_str()).await?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_remembered_is_no_more_than_what_was_read() {
+        let urls = Urls::default();
+        let written = uri("https://receiver.example/hook?a=1");
+        for _ in 0..2 {
+            assert_eq!(
+                urls.read(&written).unwrap().as_str(),
+                "https://receiver.example/hook?a=1"
+            );
+            for other in [
+                "https://RECEIVER.example/hook?a=1",
+                "https://receiver.example/a/../hook?a=1",
+                "https://receiver.example/hook?a='1'",
+            ] {
+                assert_eq!(urls.read(&uri(other)), None, "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_for_urls_is_bounded() {
+        let urls = Urls::default();
+        for number in 0..3 * URLS_KEPT {
+            assert!(
+                urls.read(&uri(&format!("http://receiver.example/{number}")))
+                    .is_some()
+            );
+            assert!(urls.0.lock().unwrap().len() <= URLS_KEPT);
+        }
     }
 }

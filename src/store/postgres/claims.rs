@@ -134,7 +134,7 @@ impl Database {
     /// Moves something of a hold. Leases that have ended are seen to first, since what was under them may have come to be kept
     /// back.
     async fn see_to_holds(&self, max: usize, now: DateTime<Utc>) -> Result<(), Fault> {
-        let mut tx = self.transaction().await?;
+        let mut tx = self.transaction().await?.planned_once();
         let mut claim = Claim::new(max, now);
         let [_, expired] = tx
             .run([NewAttempts::share(), query(EXPIRED, &[&floor(now), &limit(max)])])
@@ -153,7 +153,7 @@ impl Database {
         holds_are_seen_to: bool,
         now: DateTime<Utc>,
     ) -> Result<Option<Part>, Fault> {
-        let mut tx = self.transaction().await?;
+        let mut tx = self.transaction().await?.planned_once();
         let mut claim = Claim::new(request.max, now);
         let passed_over = match waits {
             false => match claim.look(&mut tx).await? {
@@ -220,7 +220,7 @@ impl Database {
     /// Asks all lanes that wait for an instant when they open. After the clock was set back, theirs may have been
     /// reckoned from a time that has not come.
     async fn ask_anew(&self, now: DateTime<Utc>) -> Result<(), Fault> {
-        let mut tx = self.transaction().await?;
+        let mut tx = self.transaction().await?.planned_once();
         let mut lanes = Lanes::new(now);
         let [_, locked] = tx.run([query(UNHURRIED, &[]), query(LOCK_LATER, &[])]).await?;
         for no in lanes.add(&locked)? {
@@ -233,7 +233,8 @@ impl Database {
     }
 
     pub(super) async fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Fault> {
-        let rows = self.once(NEXT_DUE, &[&floor(now)]).await?;
+        let tx = self.transaction().await?.planned_once();
+        let [rows] = tx.commit_with([query(NEXT_DUE, &[&floor(now)])]).await?;
         let row = rows.first().ok_or(Fault::Unreadable("ready"))?;
         let soonest = match row.read::<Option<i64>>("ready")? {
             Some(now) => Some(now),

@@ -102,7 +102,7 @@ impl Database {
         events: &[Prepared],
         now: DateTime<Utc>,
     ) -> Result<(Vec<Enqueued>, bool), Fault> {
-        let mut tx = self.transaction().await?;
+        let mut tx = self.transaction().await?.planned_once();
         let taking = Taking::start(&mut tx, events).await?;
         let mut queries = taking.writes();
         queries.push(query(BUSY, &[]));

@@ -185,7 +185,7 @@ impl Database {
         now: DateTime<Utc>,
     ) -> Result<(Vec<TakenIn>, bool), Fault> {
         let numbers: Vec<i64> = taking.iter().map(|(number, _)| number.0).collect();
-        let mut tx = self.transaction().await?;
+        let mut tx = self.transaction().await?.planned_once();
         let there = tx.query(LOCK, &[&numbers]).await?;
         let mut there: HashSet<i64> = there
             .iter()

@@ -162,7 +162,7 @@ impl<'a> Landing<'a> {
         now: DateTime<Utc>,
     ) -> Result<Self, Fault> {
         let ids: Vec<i64> = ids.map(|id| id.0).collect();
-        let mut tx = database.transaction().await?;
+        let mut tx = database.transaction().await?.planned_once();
         let [_, locked, held, fronts] = tx
             .run([
                 NewAttempts::share(),

@@ -49,6 +49,7 @@ pub(super) struct Transaction<'a> {
     sealer: Sealer,
     client: Option<Object>,
     has_begun: bool,
+    is_planned_once: bool,
 }
 
 impl<'a> Transaction<'a> {
@@ -58,7 +59,16 @@ impl<'a> Transaction<'a> {
             database,
             sealer,
             has_begun: false,
+            is_planned_once: false,
         })
+    }
+
+    /// Has each statement planned once for a connection, whatever its parameters. The server would rather plan anew each
+    /// time for arrays, whose length it takes to matter, and that takes longer than what is planned. For statements whose
+    /// one plan is good for all parameters.
+    pub(super) fn planned_once(mut self) -> Self {
+        self.is_planned_once = true;
+        self
     }
 
     pub(super) fn database(&self) -> &'a Database {
@@ -130,10 +140,14 @@ impl<'a> Transaction<'a> {
     fn begin(&self) -> String {
         let (schema, key) = (self.database.schema.name(), self.sealer.0.current().to_bytes());
         let key = u64::from_be_bytes(key);
+        let plans = match self.is_planned_once {
+            true => "force_generic_plan",
+            false => "auto",
+        };
         format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
              SET LOCAL idle_in_transaction_session_timeout = {STANDSTILL};
-             SET LOCAL enable_seqscan = off; SET LOCAL jit = off;
+             SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL plan_cache_mode = {plans};
              LOCK TABLE \"{schema}\".encryption_keys IN ROW SHARE MODE;
              SELECT \"{schema}\".require_key('\\x{key:016x}')"
         )
