@@ -14,7 +14,8 @@
 //!
 //! - `--ahead`: how many deliveries may be enqueued and not yet acknowledged. It keeps the latency at full load from being
 //!   the length of the whole run.
-//! - `--workers`: how many workers, each with `--in-flight` places of its own. One for each core, unless told otherwise.
+//! - `--workers`: how many workers, each with `--in-flight` places of its own. Unless told otherwise it is one for each core,
+//!   of which one works while another waits for the disk or the server; in memory nothing waits, and it is one.
 //! - `--batch`: how many events are enqueued in one call: 64, or 256 with PostgreSQL, where each call is a journey.
 //! - `--paced`: how many deliveries the calm stage has.
 //! - `--backlog`: so many deliveries wait before the clock starts, and as many are left when it stops. There is no calm

@@ -57,7 +57,7 @@ impl Settings {
             deliveries: 100_000,
             webhooks: 16,
             payload: 1024,
-            workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            workers: 0, // by the store
             in_flight: 64,
             ahead: 1024,
             batch: 0, // by the store
@@ -93,6 +93,14 @@ impl Settings {
             settings.batch = match settings.store {
                 StoreKind::Memory | StoreKind::Sqlite => 64,
                 StoreKind::Postgres => 256,
+            };
+        }
+        if settings.workers == 0 {
+            settings.workers = match settings.store {
+                StoreKind::Memory => 1,
+                StoreKind::Sqlite | StoreKind::Postgres => {
+                    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+                }
             };
         }
         settings.ahead = settings.ahead.max(settings.batch);
