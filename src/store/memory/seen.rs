@@ -86,13 +86,16 @@ impl SeenKeys {
     #[inline]
     pub(super) fn forget_expired(&mut self, max: usize, now: DateTime<Utc>) -> usize {
         let is_over = |(at, _): &&(DateTime<Utc>, SeenKey)| *at <= now;
-        let kept = self.kept.iter().take_while(is_over);
-        let leased = self.leased.iter().take_while(is_over);
-        let expired: Vec<_> = kept.chain(leased).take(max).cloned().collect();
-        for (_, key) in &expired {
+        let kept = self.kept.iter().take_while(is_over).take(max);
+        let leased = self.leased.iter().take_while(is_over).take(max);
+        let mut expired: Vec<_> = kept.chain(leased).collect();
+        expired.sort_unstable();
+        expired.truncate(max);
+        let keys: Vec<_> = expired.into_iter().map(|(_, key)| key.clone()).collect();
+        for key in &keys {
             self.remove(key);
         }
-        expired.len()
+        keys.len()
     }
 
     #[inline]
@@ -166,5 +169,24 @@ mod tests {
         assert_eq!(seen.begin(&key(1000), lease, now), Seen::InProgress);
         assert_eq!(seen.begin(&key(90), lease, now), Seen::Done);
         assert!(matches!(seen.begin(&key(89), lease, now), Seen::Fresh(_)));
+    }
+
+    #[test]
+    fn what_ended_first_is_forgotten_first() {
+        let at = |seconds| after(DateTime::UNIX_EPOCH, Duration::from_secs(seconds));
+        let key = |name: &str| SeenKey::new("r", name);
+        let mut seen = SeenKeys::keeping(10);
+        let mut begin = |name, lease| match seen.begin(&key(name), Duration::from_secs(lease), at(0)) {
+            Seen::Fresh(fence) => fence,
+            other => panic!("{name}: {other:?}"),
+        };
+        let (done, late) = (begin("done", 10), begin("late", 10));
+        let later = begin("later", 40);
+        assert!(seen.finish(&key("done"), done, Duration::from_secs(30), at(0)));
+        assert_eq!(seen.forget_expired(1, at(50)), 1);
+        assert!(!seen.finish(&key("late"), late, Duration::from_secs(30), at(50)));
+        assert_eq!(seen.begin(&key("done"), Duration::from_secs(10), at(29)), Seen::Done);
+        assert_eq!(seen.forget_expired(1, at(50)), 1);
+        assert!(seen.finish(&key("later"), later, Duration::from_secs(30), at(50)));
     }
 }
