@@ -185,7 +185,10 @@ mod tests {
         assert!(seen.finish(&key("done"), done, Duration::from_secs(30), at(0)));
         assert_eq!(seen.forget_expired(1, at(50)), 1);
         assert!(!seen.finish(&key("late"), late, Duration::from_secs(30), at(50)));
-        assert_eq!(seen.begin(&key("done"), Duration::from_secs(10), at(29)), Seen::Done);
+        assert_eq!(
+            seen.begin(&key("done"), Duration::from_secs(10), at(29)),
+            Seen::Done
+        );
         assert_eq!(seen.forget_expired(1, at(50)), 1);
         assert!(seen.finish(&key("later"), later, Duration::from_secs(30), at(50)));
     }

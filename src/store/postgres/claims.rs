@@ -23,9 +23,6 @@ use crate::store::holds::MOVED_AT_ONCE;
 use crate::store::{ClaimRequest, Claimed};
 use crate::time::{after, elapsed};
 
-/// How many waiting deliveries of a removed webhook are buried each time its lane has its turn.
-const BURIED_AT_ONCE: i64 = 32;
-
 /// How often a claim goes round the lanes for what is left of its places: some have less than their share, some turn out
 /// to have nothing.
 const ROUNDS: usize = 8;
@@ -54,8 +51,8 @@ const INTERRUPT: &str = "
 const UNHURRIED: &str = "SET LOCAL statement_timeout = 0";
 
 const OPEN_DUE: &str = "
-    UPDATE ringback.lanes SET ready = TRUE, opens_at = NULL WHERE id IN
-        (SELECT id FROM ringback.lanes WHERE opens_at <= $1 ORDER BY opens_at FOR UPDATE SKIP LOCKED)";
+    UPDATE ringback.lanes SET ready = TRUE, opens_at = NULL WHERE id = ANY (ARRAY(
+        SELECT id FROM ringback.lanes WHERE opens_at <= $1 ORDER BY opens_at FOR UPDATE SKIP LOCKED))";
 
 /// How many lanes are ready, those included that somebody has locked.
 const COUNT_READY: &str = "SELECT count(*) AS ready FROM (SELECT FROM ringback.lanes WHERE ready LIMIT $1) l";
@@ -95,11 +92,12 @@ const TAKE: &str = "
     SET state = 'sending', fence = d.fence + 1, holder = $2, claimed_at = $3, lease_ends = $4
     FROM unnest($1::bigint[]) AS n (id) WHERE d.id = n.id";
 
+/// What waits for a removed webhook, a little of it each time its lane has its turn.
 const BURY: &str = "
-    UPDATE ringback.deliveries SET state = 'dead', reason = $2, ended_at = $4, purgeable = 2
-    WHERE id IN (SELECT h.id FROM unnest($1::bigint[]) AS n (lane)
+    UPDATE ringback.deliveries SET state = 'dead', reason = $2, ended_at = $3, purgeable = 2
+    WHERE id = ANY (ARRAY(SELECT h.id FROM unnest($1::bigint[]) AS n (lane)
         CROSS JOIN LATERAL (SELECT d.id FROM ringback.deliveries d
-            WHERE d.lane = n.lane AND d.state = 'pending' ORDER BY d.rank, d.id LIMIT $3) h)";
+            WHERE d.lane = n.lane AND d.state = 'pending' ORDER BY d.rank, d.id LIMIT 32) h))";
 
 const NEXT_DUE: &str = "
     SELECT (SELECT $1::bigint FROM ringback.lanes WHERE ready LIMIT 1) AS ready,
@@ -429,7 +427,7 @@ impl Claim {
             let [_, _, fronts] = tx
                 .run([
                     lease.mark(&self.unmarked),
-                    query(BURY, &[&buried, &reason, &BURIED_AT_ONCE, &now]),
+                    query(BURY, &[&buried, &reason, &now]),
                     query(FRONTS, &[&unplaced]),
                 ])
                 .await?;

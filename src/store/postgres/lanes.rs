@@ -48,13 +48,14 @@ const RERANK: &str = "
 
 const DOOM: &str = "UPDATE ringback.lanes SET key = NULL WHERE id = $1";
 
-/// What is foremost of what waits in each of some lanes.
+/// What is foremost of what waits in each of some lanes. `EXISTS` might be planned as a pass over what waits in all of them.
 macro_rules! fronts_of {
     ($lanes:literal) => {
         concat!(
             "SELECT l.id, f.id AS first, f.rank, f.due,
-                EXISTS (SELECT FROM ringback.deliveries d
-                    WHERE d.lane = l.id AND d.state = 'pending' AND d.rank = 9223372036854775807) AS anything_awaits
+                (SELECT TRUE FROM ringback.deliveries d
+                    WHERE d.lane = l.id AND d.state = 'pending' AND d.rank = 9223372036854775807
+                    LIMIT 1) IS NOT NULL AS anything_awaits
              FROM ",
             $lanes,
             " LEFT JOIN LATERAL (SELECT d.id, d.rank, d.due FROM ringback.deliveries d
