@@ -290,18 +290,19 @@ impl Claim {
         }
     }
 
-    /// Looks for what has become due: leases that have ended, lanes that open. Then locks the lanes whose turn it is.
+    /// Looks for what has become due: lanes that open, leases that have ended. Locks the lanes whose turn it is, and looks for
+    /// leases after that, so that what another claim has just let go of is seen one way or the other.
     async fn look(&mut self, tx: &mut Transaction<'_>) -> Result<Look, Fault> {
         let (now, max) = (floor(self.now), limit(self.max));
         let none: Vec<LaneNo> = Vec::new();
-        let [busy, _, expired, _, count, ready] = tx
+        let [busy, _, _, count, ready, expired] = tx
             .run([
                 query(BUSY, &[]),
                 NewAttempts::share(),
-                query(EXPIRED, &[&now, &max]),
                 query(OPEN_DUE, &[&now]),
                 query(COUNT_READY, &[&max]),
                 query(READY, &[&max, &none]),
+                query(EXPIRED, &[&now, &max]),
             ])
             .await?;
         self.lanes.add(&ready)?;
