@@ -24,6 +24,12 @@ const RECEIVER: &str = "RINGBACK_TEST_RECEIVER";
 /// The number of the first event to enqueue; without it, none is.
 const FIRST: &str = "RINGBACK_TEST_FIRST";
 const GAPS: &str = "RINGBACK_TEST_GAPS_MS";
+const LEASE_MARGIN: &str = "RINGBACK_TEST_LEASE_MARGIN_MS";
+
+/// What a killed process held is soon taken up again, and now and then what a living one holds on a busy machine.
+const SHORT: Duration = Duration::from_millis(100);
+/// No machine is so busy that a living process loses what it holds.
+const LONG: Duration = Duration::from_secs(10);
 
 /// What runs in the process that is killed: registers a webhook once, enqueues events one after another, says of
 /// each that it was enqueued, and sends them.
@@ -57,10 +63,11 @@ fn child() {
         .profile(PlainProfile::new("quick", schedule).with_deadline(Duration::from_secs(2)))
         .guard(guard)
         .in_flight(16)
-        // A lease of 300 ms, so that what a killed process held is soon taken up again.
         .auth_deadline(Duration::ZERO)
         .longest_deadline(Duration::from_millis(200))
-        .lease_margin(Duration::from_millis(100))
+        .lease_margin(Duration::from_millis(
+            std::env::var(LEASE_MARGIN).unwrap().parse().unwrap(),
+        ))
         .build();
         let dispatcher = engine.dispatcher();
         if dispatcher.webhooks(&"s".into()).await.unwrap().is_empty() {
@@ -89,26 +96,35 @@ fn event(number: u64) -> Event {
         .unwrap()
 }
 
-fn start(database: &Path, receiver: &str, gaps_ms: &str, first: Option<u64>) -> Child {
+/// A process that ends with the test, however that ends.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn start(
+    database: &Path,
+    receiver: &str,
+    gaps_ms: &str,
+    lease_margin: Duration,
+    first: Option<u64>,
+) -> Process {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "crash::child", "--nocapture", "--test-threads=1"]);
     command
         .env(DATABASE, database)
         .env(RECEIVER, receiver)
-        .env(GAPS, gaps_ms);
+        .env(GAPS, gaps_ms)
+        .env(LEASE_MARGIN, lease_margin.as_millis().to_string());
     if let Some(first) = first {
         command.env(FIRST, first.to_string());
     }
-    command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap()
-}
-
-fn kill(mut child: Child) {
-    child.kill().unwrap(); // SIGKILL
-    child.wait().unwrap();
+    command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+    Process(command.spawn().unwrap())
 }
 
 async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
@@ -135,7 +151,7 @@ async fn a_killed_process_leaves_its_retries_to_the_next_one() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("ringback.db");
 
-    let first = start(&database, &url, "50,1500,50", Some(1_000_000));
+    let first = start(&database, &url, "50,4000,50", LONG, Some(1_000_000));
     eventually("the file", async || database.exists()).await;
     let store = SqliteStore::open(&database, EncryptionKey::new([1; 32])).unwrap();
     let deliveries = async || store.deliveries_of(&"s".into(), &"1000000".into()).await.unwrap();
@@ -143,17 +159,17 @@ async fn a_killed_process_leaves_its_retries_to_the_next_one() {
     let id = deliveries().await[0].id;
     let attempts = async || store.attempts(id).await.unwrap();
     eventually("two attempts", async || attempts().await.len() == 2).await;
-    kill(first);
+    drop(first); // SIGKILL
     assert_eq!(
         attempts().await.len(),
         2,
         "it died between the second and the third"
     );
 
-    let second = start(&database, &url, "50,1500,50", None);
+    let second = start(&database, &url, "50,4000,50", LONG, None);
     let state = async || store.delivery(id).await.unwrap().unwrap().state;
     eventually("the end", async || state().await == State::Delivered).await;
-    kill(second);
+    drop(second); // SIGKILL
     let outcomes: Vec<_> = attempts()
         .await
         .iter()
@@ -192,8 +208,8 @@ async fn a_hundred_kills_lose_nothing_and_repeat_only_what_was_in_flight() {
     let mut enqueued = Vec::new();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for run in 0..KILLS {
-        let mut child = start(&database, &url, "20", Some(run * 1_000_000));
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut child = start(&database, &url, "20", SHORT, Some(run * 1_000_000));
+        let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
         let (tell, told) = mpsc::channel();
         let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
@@ -214,12 +230,12 @@ async fn a_hundred_kills_lose_nothing_and_repeat_only_what_was_in_flight() {
                 .map(|number| enqueued.push(number));
             tokio::time::sleep(Duration::from_micros((random >> 40) & 0x7fff)).await;
         }
-        kill(child);
+        drop(child); // SIGKILL
         reader.join().unwrap();
         enqueued.extend(told.try_iter());
     }
 
-    let last = start(&database, &url, "20", None);
+    let last = start(&database, &url, "20", SHORT, None);
     let store = SqliteStore::open(&database, EncryptionKey::new([1; 32])).unwrap();
     let event_ids = || enqueued.iter().map(|number| (*number, number.to_string()));
     let mut interrupted = 0;
@@ -249,7 +265,7 @@ async fn a_hundred_kills_lose_nothing_and_repeat_only_what_was_in_flight() {
         undelivered.is_empty()
     })
     .await;
-    kill(last);
+    drop(last); // SIGKILL
 
     let received = received.lock().unwrap();
     let lost: Vec<_> = enqueued
