@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -25,6 +26,10 @@ pub(super) const STORE_PAUSE: Duration = Duration::from_millis(250);
 
 /// The shortest wait after a look that found nothing, whatever the store says of the next.
 pub(super) const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// How many deliveries land before the worker looks up: what is claimed in their place goes out while others still land,
+/// so that neither waits for all of the other.
+const LANDED_AT_ONCE: usize = 8;
 
 /// Claims deliveries, sends them, and records what came of it. Beside that, it takes in what applications
 /// [submit](crate::store::IntakeStore) in transactions of their own.
@@ -86,15 +91,16 @@ impl Worker {
                 return Ok(());
             }
             let event = poll_fn(|cx| {
-                // Whatever has landed by now is settled together.
-                let mut landed = false;
-                while let Poll::Ready(Some(flown)) = flights.poll_next_unpin(cx) {
+                let mut landed = 0;
+                while landed < LANDED_AT_ONCE
+                    && let Poll::Ready(Some(flown)) = flights.poll_next_unpin(cx)
+                {
                     shift.land(flown);
-                    landed = true;
+                    landed += 1;
                 }
                 match chores.poll_next_unpin(cx) {
                     Poll::Ready(Some(chore)) => Poll::Ready(Some(chore)),
-                    _ if landed => Poll::Ready(None),
+                    _ if landed > 0 => Poll::Ready(None),
                     _ => Poll::Pending,
                 }
             });
@@ -150,10 +156,10 @@ enum Chore {
 /// What a look at the store found.
 struct Found {
     claimed: Vec<Claimed>,
-    /// Whether it was all that is due now.
+    /// Whether there was less than was asked for.
     is_all: bool,
-    /// When something becomes due; `None` if nothing will without the store ringing.
-    next: Option<DateTime<Utc>>,
+    /// When it looked.
+    at: DateTime<Utc>,
     /// Listening since before the look.
     ring: Listen,
 }
@@ -166,6 +172,8 @@ struct Shift<'a> {
     /// Landed, not yet settled. It gathers while a settlement is under way: that is all the batching there is, so
     /// at low load nothing waits for company.
     landed: Vec<Landed>,
+    /// Empty: the room of what was settled last, for what lands during the next settlement.
+    room: Vec<Landed>,
     settling: bool,
     /// Looking for work, or waiting for some.
     looking: bool,
@@ -184,6 +192,7 @@ impl<'a> Shift<'a> {
             parts,
             aloft: BTreeSet::new(),
             landed: Vec::new(),
+            room: Vec::new(),
             settling: false,
             looking: false,
             waiting: false,
@@ -212,7 +221,7 @@ impl<'a> Shift<'a> {
             return None;
         }
         self.settling = true;
-        let landed = std::mem::take(&mut self.landed);
+        let landed = std::mem::replace(&mut self.landed, std::mem::take(&mut self.room));
         let parts = self.parts;
         let settle = async move {
             let settlements = landed.iter().map(|landed| landed.settlement.clone()).collect();
@@ -235,9 +244,7 @@ impl<'a> Shift<'a> {
         if settled.is_ok() || self.grace_is_over {
             // Where the lease was lost, someone else has the delivery and will settle it.
             landed.clear();
-            if self.landed.is_empty() {
-                self.landed = landed; // its room will be needed again
-            }
+            self.room = landed;
             return None;
         }
         // They are settled again later. Those that were settled all the same then answer that the lease is lost.
@@ -270,17 +277,14 @@ impl<'a> Shift<'a> {
         self.aloft.extend(claims);
         let then = found.is_all.then(|| {
             (self.looking, self.waiting) = (true, true);
-            let parts = self.parts;
-            let until_due = found.next.map(|next| elapsed(parts.timer.now(), next));
-            let span = until_due.map_or(parts.poll_interval, |span| span.min(parts.poll_interval));
-            let span = span.max(SHORTEST_WAIT);
-            async move {
-                let due = parts.timer.sleep(span);
-                match select(found.ring, due).await {
-                    Either::Left(_) | Either::Right(_) => Chore::LookAgain,
-                }
-            }
-            .boxed()
+            let next = self.parts.store.next_due(found.at);
+            let shortest = match found.claimed.is_empty() {
+                true => SHORTEST_WAIT,
+                false => Duration::ZERO,
+            };
+            wait_for_more(self.parts, found.ring, next, shortest)
+                .map(|()| Chore::LookAgain)
+                .boxed()
         });
         (found.claimed, then)
     }
@@ -356,25 +360,34 @@ async fn look(parts: &Parts, max: usize) -> Result<Found, StoreError> {
         return Ok(Found {
             claimed: Vec::new(),
             is_all: false,
-            next: None,
+            at: now,
             ring,
         });
     }
-    if claimed.len() == max {
-        return Ok(Found {
-            claimed,
-            is_all: false,
-            next: None,
-            ring,
-        });
-    }
-    // What was claimed must not be lost by this second question failing: then the next look is soon enough.
-    let next = parts.store.next_due(now).await.unwrap_or(None);
-    let is_all = claimed.is_empty() || next.is_none_or(|next| next > now);
     Ok(Found {
+        is_all: claimed.len() < max,
         claimed,
-        is_all,
-        next,
+        at: now,
         ring,
     })
+}
+
+/// Completes when there may be more to claim: when the store rings, or when it said that something becomes due. What was
+/// found is on its way by then, and does not wait for the store to say so.
+pub(super) async fn wait_for_more(
+    parts: &Parts,
+    ring: Listen,
+    next: impl Future<Output = Result<Option<DateTime<Utc>>, StoreError>>,
+    shortest: Duration,
+) {
+    let due = async {
+        // Where the store cannot say, the next look is soon enough.
+        let next = next.await.unwrap_or(None);
+        let until_due = next.map(|next| elapsed(parts.timer.now(), next));
+        let span = until_due.map_or(parts.poll_interval, |span| span.min(parts.poll_interval));
+        parts.timer.sleep(span.max(shortest)).await;
+    };
+    match select(ring, pin!(due)).await {
+        Either::Left(_) | Either::Right(_) => {}
+    }
 }

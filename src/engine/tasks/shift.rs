@@ -1,23 +1,16 @@
 //! Claiming tasks and running them, a bounded number at once.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use futures_util::future::{BoxFuture, Either, select};
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
 use super::runner::Shared;
-use crate::engine::worker::is_lasting;
+use crate::engine::worker::{SHORTEST_WAIT, STORE_PAUSE, is_lasting, wait_for_more};
 use crate::id::{Fence, TaskId};
 use crate::store::{ClaimRequest, ClaimedTask, Listen, StoreError, TaskPause};
-use crate::time::elapsed;
-
-/// How long to leave a store alone that has just failed.
-const STORE_PAUSE: Duration = Duration::from_millis(250);
-
-/// The shortest wait after a look, whatever the store says of the next.
-const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 enum Step {
     Stop,
@@ -30,9 +23,10 @@ enum Step {
 /// What a look at the store found.
 struct Found {
     claimed: Vec<ClaimedTask>,
+    /// When it looked.
+    at: DateTime<Utc>,
     /// Listening since before the look.
     ring: Listen,
-    wait: Duration,
 }
 
 pub(super) async fn run_until(
@@ -91,8 +85,9 @@ pub(super) async fn run_until(
                     let ended = shared.run(claimed).map(|ended| Step::Ended(run, ended));
                     steps.push(ended.boxed());
                 }
-                let wait = select(found.ring, timer.sleep(found.wait));
-                steps.push(wait.map(|_: Either<_, _>| Step::LookAgain).boxed());
+                let next = shared.parts.store.next_task_due(found.at);
+                let wait = wait_for_more(&shared.parts, found.ring, next, SHORTEST_WAIT);
+                steps.push(wait.map(|()| Step::LookAgain).boxed());
             }
         }
     }
@@ -109,15 +104,10 @@ async fn look(shared: &Shared, max: usize) -> Result<Found, StoreError> {
         max,
     };
     let claimed = parts.store.claim_tasks(request).await?;
-    // What was claimed must not be lost by this second question failing.
-    let next = parts.store.next_task_due(now).await.unwrap_or(None);
-    let wait = next
-        .map_or(parts.poll_interval, |next| elapsed(now, next))
-        .min(parts.poll_interval);
     Ok(Found {
         claimed,
+        at: now,
         ring,
-        wait: wait.max(SHORTEST_WAIT),
     })
 }
 
