@@ -65,6 +65,22 @@ fn a_thousand_tasks_run_sixteen_at_a_time() {
 }
 
 #[test]
+fn no_run_waits_for_the_store_to_say_when_more_is_due() {
+    for on in On::ALL {
+        let mut office = plain(on);
+        office.plan(|method| match method {
+            "next_task_due" => Fault::Delayed(Duration::from_secs(3_600)),
+            _ => Fault::None,
+        });
+        office.hire();
+        let ids: Vec<_> = (0..2)
+            .map(|_| office.accept(NewCall::new("user-1", "/")))
+            .collect();
+        assert_eq!(office.desk.under_way(), ids);
+    }
+}
+
+#[test]
 fn what_may_pass_is_tried_again_until_the_schedule_ends() {
     for on in On::ALL {
         let mut office = plain(on);

@@ -15,6 +15,7 @@ use ringback::retry::Schedule;
 use ringback::signature::{BiSignature, HmacKey, MaxAge, Message, StandardWebhooks, Verifier};
 use ringback::store::{MemoryStore, Replayed, SqliteStore, StoreErrorKind};
 use ringback::system::SystemClock;
+use ringback::testing::{Fault, FaultyStore};
 use ringback::time::Clock;
 use ringback::transport::{HttpSender, SendError, SendErrorKind, sender_fn};
 
@@ -333,6 +334,44 @@ async fn stopping_waits_for_what_is_in_flight_and_hands_the_rest_back_uncounted(
         (record(1).await.state, record(1).await.attempts),
         (State::Delivered, 1)
     );
+}
+
+#[tokio::test]
+async fn nothing_waits_for_the_store_to_say_when_more_is_due() {
+    let store = FaultyStore::new(
+        Arc::new(MemoryStore::new()),
+        Arc::new(TokioTimer),
+        |method| match method {
+            "next_due" => Fault::Delayed(Duration::from_secs(3_600)),
+            _ => Fault::None,
+        },
+    );
+    let sender = sender_fn(|_: Request<Bytes>| async { Ok(Response::new(Bytes::new())) });
+    let engine = Engine::builder(store, sender, TokioTimer)
+        .profile(quick())
+        .build();
+    let dispatcher = engine.dispatcher();
+    dispatcher
+        .register(Registration::new("s", URL, "quick"))
+        .await
+        .unwrap();
+    let delivered = async |id| {
+        let record = dispatcher.delivery_record(id).await.unwrap().unwrap();
+        record.state == State::Delivered
+    };
+    let first = dispatcher.enqueue(event(1)).await.unwrap().deliveries[0];
+    let second = std::cell::OnceCell::new();
+    work_until(&engine, async || {
+        if !delivered(first).await {
+            return false;
+        }
+        if second.get().is_none() {
+            let receipt = dispatcher.enqueue(event(2)).await.unwrap();
+            second.set(receipt.deliveries[0]).unwrap();
+        }
+        delivered(*second.get().unwrap()).await
+    })
+    .await;
 }
 
 #[tokio::test]
