@@ -385,7 +385,10 @@ pub(super) async fn wait_for_more(
         let next = next.await.unwrap_or(None);
         let until_due = next.map(|next| elapsed(parts.timer.now(), next));
         let span = until_due.map_or(parts.poll_interval, |span| span.min(parts.poll_interval));
-        parts.timer.sleep(span.max(shortest)).await;
+        let span = span.max(shortest);
+        if !span.is_zero() {
+            parts.timer.sleep(span).await; // timers take a millisecond even for nothing
+        }
     };
     match select(ring, pin!(due)).await {
         Either::Left(_) | Either::Right(_) => {}
