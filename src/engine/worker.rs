@@ -1,7 +1,7 @@
 //! Sending what was enqueued.
 
 use std::collections::BTreeSet;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -24,7 +24,7 @@ use crate::time::elapsed;
 /// How long to leave a store alone that has just failed.
 pub(super) const STORE_PAUSE: Duration = Duration::from_millis(250);
 
-/// The shortest wait after a look that found nothing, whatever the store says of the next.
+/// The shortest wait after a look that did not find more to send, whatever the store says of the next.
 pub(super) const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// How many deliveries land before the worker looks up: what is claimed in their place goes out while others still land,
@@ -60,7 +60,7 @@ impl Worker {
     ///
     /// As [`run_until`](Self::run_until).
     pub async fn run(&self) -> Result<(), StoreError> {
-        self.run_until(std::future::pending()).await
+        self.run_until(pending()).await
     }
 
     /// Works until `stop` completes, then claims no more, gives what is in flight the engine's grace period to
@@ -108,6 +108,10 @@ impl Worker {
                 None => {}
                 Some(Chore::Stop) => chores.push(shift.stop()),
                 Some(Chore::GraceOver) => {
+                    // What has its answer by now counts.
+                    while let Some(Some(flown)) = flights.next().now_or_never() {
+                        shift.land(flown);
+                    }
                     flights.clear();
                     chores.push(shift.end_grace());
                 }
@@ -381,16 +385,17 @@ pub(super) async fn wait_for_more(
     shortest: Duration,
 ) {
     let due = async {
-        // Where the store cannot say, the next look is soon enough.
-        let next = next.await.unwrap_or(None);
-        let until_due = next.map(|next| elapsed(parts.timer.now(), next));
-        let span = until_due.map_or(parts.poll_interval, |span| span.min(parts.poll_interval));
-        let span = span.max(shortest);
+        let Ok(Some(next)) = next.await else {
+            return pending().await;
+        };
+        let span = elapsed(parts.timer.now(), next).max(shortest);
         if !span.is_zero() {
             parts.timer.sleep(span).await; // timers take a millisecond even for nothing
         }
     };
-    match select(ring, pin!(due)).await {
+    // Whatever the store says, or does not say.
+    let polled = parts.timer.sleep(parts.poll_interval);
+    match select(ring, select(pin!(due), polled)).await {
         Either::Left(_) | Either::Right(_) => {}
     }
 }

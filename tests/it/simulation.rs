@@ -22,7 +22,9 @@ fn every_promise_is_kept_whatever_happens() {
         assert!(count > 0, "no {kind} in 300 worlds");
     }
     assert!(report.faults().count(FaultKind::LeaseExpired) > 1_000);
-    assert!(report.duplicates() > 0 && report.late_requests() > 0, "{report}");
+    assert!(report.duplicates() > 0, "{report}");
+    // A worker that stood still between a claim and its sending looks at the clock first.
+    assert_eq!(report.late_requests(), 0, "{report}");
 }
 
 #[test]

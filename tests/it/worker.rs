@@ -1,21 +1,23 @@
 //! The worker, on the memory store and Tokio's time.
 
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use ringback::auth::{AuthConfig, HmacAuth, HmacScheme};
 use ringback::delivery::{DeadReason, Event, Limits, Order, Outcome, PlainProfile, Profile, State};
-use ringback::engine::{Engine, EngineBuilder, Registration, TokioTimer};
+use ringback::engine::{Engine, EngineBuilder, Registration, Timer, TokioTimer};
 use ringback::id::ProfileName;
 use ringback::retry::Schedule;
 use ringback::signature::{BiSignature, HmacKey, MaxAge, Message, StandardWebhooks, Verifier};
-use ringback::store::{MemoryStore, Replayed, SqliteStore, StoreErrorKind};
+use ringback::store::{EncryptionKey, MemoryStore, Replayed, SqliteStore, StoreErrorKind};
 use ringback::system::SystemClock;
-use ringback::testing::{Fault, FaultyStore};
+use ringback::testing::{Fault, FaultyStore, ManualTime};
 use ringback::time::Clock;
 use ringback::transport::{HttpSender, SendError, SendErrorKind, sender_fn};
 
@@ -337,6 +339,54 @@ async fn stopping_waits_for_what_is_in_flight_and_hands_the_rest_back_uncounted(
 }
 
 #[tokio::test]
+async fn what_has_its_answer_as_the_grace_ends_counts() {
+    const EVENTS: usize = 40;
+    let (time, second) = (
+        ManualTime::new(chrono::DateTime::UNIX_EPOCH),
+        Duration::from_secs(1),
+    );
+    let clock = time.clone();
+    let sender = sender_fn(move |_: Request<Bytes>| {
+        let clock = clock.clone();
+        async move {
+            clock.sleep(10 * second).await;
+            Ok(Response::new(Bytes::new()))
+        }
+    });
+    let engine = Engine::builder(MemoryStore::new(), sender, time.clone())
+        .profile(PlainProfile::new("plain", Schedule::never()))
+        .in_flight(EVENTS)
+        .grace(9 * second)
+        .build();
+    let dispatcher = engine.dispatcher();
+    let limits = Limits {
+        in_flight: NonZeroU32::new(EVENTS as u32).unwrap(),
+        ..Limits::default()
+    };
+    dispatcher
+        .register(Registration::new("s", URL, "plain").limits(limits))
+        .await
+        .unwrap();
+    let receipts = dispatcher
+        .enqueue_all((0..EVENTS).map(event).collect())
+        .await
+        .unwrap();
+    let worker = engine.worker();
+    let mut working = pin!(worker.run_until(time.sleep(second)));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut has_ended = || (0..100).any(|_| working.as_mut().poll(&mut context).is_ready());
+    assert!(!has_ended());
+    time.advance(second);
+    assert!(!has_ended());
+    time.advance(9 * second);
+    assert!(has_ended());
+    for receipt in receipts {
+        let record = dispatcher.delivery_record(receipt.deliveries[0]).await.unwrap();
+        assert_eq!(record.unwrap().state, State::Delivered);
+    }
+}
+
+#[tokio::test]
 async fn nothing_waits_for_the_store_to_say_when_more_is_due() {
     let store = FaultyStore::new(
         Arc::new(MemoryStore::new()),
@@ -370,6 +420,42 @@ async fn nothing_waits_for_the_store_to_say_when_more_is_due() {
             second.set(receipt.deliveries[0]).unwrap();
         }
         delivered(*second.get().unwrap()).await
+    })
+    .await;
+}
+
+/// What another process enqueues rings no bell here, and is found by the clock.
+#[tokio::test]
+async fn a_store_that_does_not_say_when_more_is_due_is_asked_again_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || SqliteStore::open(folder.path().join("w.db"), EncryptionKey::new([1; 32])).unwrap();
+    let here = FaultyStore::new(Arc::new(open()), Arc::new(TokioTimer), |method| match method {
+        "next_due" => Fault::Delayed(Duration::from_secs(3_600)),
+        _ => Fault::None,
+    });
+    let sender = || sender_fn(|_: Request<Bytes>| async { Ok(Response::new(Bytes::new())) });
+    let engine = Engine::builder(here, sender(), TokioTimer)
+        .profile(quick())
+        .poll_interval(Duration::from_millis(20))
+        .build();
+    let elsewhere = Engine::builder(open(), sender(), TokioTimer)
+        .profile(quick())
+        .build();
+    let dispatcher = elsewhere.dispatcher();
+    dispatcher
+        .register(Registration::new("s", URL, "quick"))
+        .await
+        .unwrap();
+    let id = std::cell::OnceCell::new();
+    work_until(&engine, async || {
+        let Some(id) = id.get() else {
+            // By now the worker has asked when more is due.
+            let receipt = dispatcher.enqueue(event(1)).await.unwrap();
+            id.set(receipt.deliveries[0]).unwrap();
+            return false;
+        };
+        let record = dispatcher.delivery_record(*id).await.unwrap().unwrap();
+        record.state == State::Delivered
     })
     .await;
 }

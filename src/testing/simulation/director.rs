@@ -378,7 +378,8 @@ impl Director {
     /// An engine for a worker, or for those who act; with a store that has its troubles, unless it is told of none.
     fn engine(&self, actor: ActorNo, in_peace: Option<&Arc<AtomicBool>>) -> Engine {
         let lots = Lots::new(self.seed, 100 + actor.0);
-        let in_flight = 1 + lots.below(5) as usize;
+        // Now and then more than a worker lands at once.
+        let in_flight = [1, 2, 3, 5, 24][lots.below(5) as usize];
         self.ledger.book().worker_starts(actor, in_flight);
         let recorder = Recorder {
             actor,
