@@ -18,8 +18,8 @@
 //!   of which one works while another waits for the disk or the server; in memory nothing waits, and it is one.
 //! - `--batch`: how many events are enqueued in one call: 64, or 256 with PostgreSQL, where each call is a journey.
 //! - `--paced`: how many deliveries the calm stage has.
-//! - `--backlog`: so many deliveries wait before the clock starts, and as many are left when it stops. There is no calm
-//!   stage then, and no latency: whatever is enqueued comes after all that waits.
+//! - `--backlog`: so many deliveries wait before the clock starts, and as many are left when it stops, for which two calls
+//!   enqueue at once. There is no calm stage then, and no latency: whatever is enqueued comes after all that waits.
 //! - `--history`: so many attempts were made before the clock starts. The store in memory keeps as many, so each that is
 //!   made then has it forget the oldest: what is measured is how much is kept, and not how fast memory is had.
 //!
